@@ -1,0 +1,5 @@
+"""`python -m ddpm_course` is `ddpm-course`."""
+
+from ddpm_course.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""The folder of a training run, and going on from it.
+
+config.json                  network, prediction and how the run was set up
+metrics.csv                  one line per log_every steps
+model.safetensors            averaged weights: what `load_pretrained` and `sample` read
+training_state.safetensors   everything that going on needs, read by nothing else
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ddpm_course.diffusion import Denoiser
+from ddpm_course.ema import EMA
+from ddpm_course.files import load_tensors, save_tensors, write_text
+from ddpm_course.weights import CONFIG, MODEL, save_pretrained
+
+STATE, METRICS = "training_state.safetensors", "metrics.csv"
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether this folder already holds a run, or weights."""
+    return any((folder / name).exists() for name in (STATE, METRICS, CONFIG, MODEL))
+
+
+def steps_done(folder: Path) -> int:
+    """Steps behind the folder's training state; 0 where there is none."""
+    return load_tensors(folder / STATE)[1]["step"] if (folder / STATE).is_file() else 0
+
+
+class TrainingFolder:
+    """Saves and restores a run; with folder None it does nothing.
+
+    Args:
+        folder: where, or None.
+        denoiser, optimizer, ema: the live objects whose state this is.
+        identity: settings that must be equal for a run to be gone on with.
+        run: a JSON record for config.json.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None,
+        denoiser: Denoiser,
+        optimizer: torch.optim.Optimizer,
+        ema: EMA[Denoiser],
+        identity: dict,
+        run: dict | None,
+    ):
+        self.folder = None if folder is None else Path(folder)
+        self.denoiser, self.optimizer, self.ema = denoiser, optimizer, ema
+        schedule = denoiser.schedule.alphas_cumprod.tolist()
+        self.identity = identity | {"prediction": denoiser.prediction, "schedule": schedule}
+        self.run = run
+
+    def save(self, step: int) -> None:
+        """Write weights and state, each atomically; the state last, since resuming reads it."""
+        if self.folder is None:
+            return
+        save_pretrained(self.folder, self.ema.model, self.run)
+        metadata = {"step": step, "ema_updates": self.ema.updates, "identity": self.identity}
+        save_tensors(self.folder / STATE, self._tensors(), metadata)
+
+    def load(self) -> int:
+        """Restore every object in place; returns the number of steps done.
+
+        Raises ValueError in a sentence if there is nothing to go on from, or it does not fit.
+        """
+        if self.folder is None or not (self.folder / STATE).is_file():
+            raise ValueError(f"{self.folder} holds no training state to resume from.")
+        tensors, metadata = load_tensors(self.folder / STATE)
+        self._refuse_other_run(metadata.get("identity", {}))
+        network = _without_prefix(tensors, "network.")
+        optimizer = _without_prefix(tensors, "optimizer.")
+        try:
+            self.denoiser.net.load_state_dict(network)
+            self.ema.model.net.load_state_dict(_without_prefix(tensors, "ema."))
+            self.ema.updates, step = metadata["ema_updates"], metadata["step"]
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(
+                f"The state in {self.folder} belongs to another network: resume with the "
+                "settings that the run was started with."
+            ) from error
+        per_parameter: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in optimizer.items():
+            number, key = name.split(".")
+            per_parameter.setdefault(int(number), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
+        self._cut_metrics(step)
+        return step
+
+    def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Add a line to metrics.csv, and its header if it is the first."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / METRICS
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if file.tell() == 0:
+                writer.writerow(["step", *metrics])
+            writer.writerow([step, *(f"{value:.6g}" for value in metrics.values())])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"network.{k}": v for k, v in self.denoiser.net.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.model.net.state_dict().items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
+        return tensors
+
+    def _refuse_other_run(self, identity: dict) -> None:
+        differing = [k for k, v in self.identity.items() if identity.get(k) != v]
+        if differing:
+            raise ValueError(
+                f"The run in {self.folder} was started with another {' and '.join(differing)}: "
+                "resume with the same settings, or start a new run in another folder."
+            )
+
+    def _cut_metrics(self, step: int) -> None:
+        """Drop lines logged after the state was saved: those steps are about to be done again."""
+        path = self.folder / METRICS if self.folder else None
+        if path and path.is_file():
+            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+            kept = rows[:1] + [r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= step]
+            write_text(path, "".join(",".join(row) + "\r\n" for row in kept))
+
+
+def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,349 @@
+"""The command line: `ddpm-course train`, `sample` and `download`."""
+
+import sys
+import time
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from click.core import ParameterSource
+from tqdm import tqdm
+
+from ddpm_course.checkpoint import holds_run, steps_done
+from ddpm_course.data import DATASETS, download_flowers102, load_data, to_uint8
+from ddpm_course.diffusion import PREDICTIONS, Denoiser, guided
+from ddpm_course.pictures import image_grid, save_image
+from ddpm_course.samplers import SAMPLERS, sample
+from ddpm_course.schedules import SCHEDULES, SPACINGS, NoiseSchedule
+from ddpm_course.tracking import TRACKERS, open_tracker
+from ddpm_course.training import (
+    Batches,
+    TrainConfig,
+    TrainState,
+    default_device,
+    image_batches,
+    train,
+)
+from ddpm_course.unet import PRESETS, UNet
+from ddpm_course.weights import load_pretrained, read_config, shipped
+
+app = typer.Typer(
+    help="Train denoising diffusion models on flowers, and draw from them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+# What may differ between a run and its resumption; everything else is read from its config.json.
+FREE = {
+    "steps",
+    "data_root",
+    "device",
+    "precision",
+    "log_every",
+    "checkpoint_every",
+    "sample_every",
+    "track",
+}
+
+
+def one_of(choices) -> str:
+    return "One of " + ", ".join(choices) + "."
+
+
+def main() -> None:
+    """Run the command line. What a user can mend ends in one sentence and exit code 1."""
+    try:
+        app()
+    except (ValueError, OSError, ArithmeticError) as error:
+        sys.exit(f"ddpm-course: {_sentence(error)}")
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename or 'while writing'}."
+    return str(error)
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+@app.command("train")
+def train_command(
+    context: typer.Context,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the run: config, metrics, weights, samples.")
+    ],
+    preset: Annotated[str, typer.Option(help="Network: " + one_of(PRESETS))] = "tiny",
+    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = TrainConfig.steps,
+    data: Annotated[str, typer.Option(help=one_of(DATASETS))] = "flowers102",
+    data_root: Annotated[Path, typer.Option(help="Folder of the data.")] = Path("data"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    image_size: Annotated[
+        int | None, typer.Option(help="Pixels a side; default: the preset's.")
+    ] = None,
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Learn the labels too, for guidance.")
+    ] = False,
+    dropout: Annotated[float, typer.Option(help="Inside the network, 0 to 1.")] = 0.0,
+    prediction: Annotated[str, typer.Option(help=one_of(PREDICTIONS))] = "eps",
+    schedule: Annotated[str, typer.Option(help=one_of(SCHEDULES))] = "linear",
+    timesteps: Annotated[int, typer.Option(help="T, the number of noising steps.")] = 1000,
+    beta_start: Annotated[
+        float | None, typer.Option(help="β_1 of the linear schedule; default 1e-4.")
+    ] = None,
+    beta_end: Annotated[
+        float | None, typer.Option(help="β_T of the linear schedule; default 2e-2.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step; default: the preset's.")
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of AdamW, after warm-up.")
+    ] = TrainConfig.learning_rate,
+    warmup_steps: Annotated[
+        int, typer.Option(help="Steps until the learning rate is reached.")
+    ] = TrainConfig.warmup_steps,
+    grad_clip: Annotated[
+        float, typer.Option(help="Longest gradient (2-norm).")
+    ] = TrainConfig.grad_clip,
+    ema_decay: Annotated[
+        float, typer.Option(help="Memory of the averaged weights.")
+    ] = TrainConfig.ema_decay,
+    label_dropout: Annotated[
+        float, typer.Option(help="Share of labels hidden, with --conditional.")
+    ] = TrainConfig.label_dropout,
+    flip: Annotated[bool, typer.Option(help="Mirror half of the images.")] = TrainConfig.flip,
+    seed: Annotated[int, typer.Option(help="Names every random draw.")] = TrainConfig.seed,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = TrainConfig.precision,
+    log_every: Annotated[
+        int, typer.Option(help="Steps between lines of metrics.")
+    ] = TrainConfig.log_every,
+    checkpoint_every: Annotated[
+        int, typer.Option(help="Steps between checkpoints.")
+    ] = TrainConfig.checkpoint_every,
+    sample_every: Annotated[int, typer.Option(help="Steps between sample grids.")] = 100,
+    track: Annotated[str, typer.Option(help=one_of(TRACKERS))] = "tensorboard",
+    device: Device = "auto",
+) -> None:
+    """Train a network and keep config, metrics, weights and sample grids in one folder.
+
+    The defaults train `tiny` on Oxford 102 Flowers, downloaded into --data-root if it is not
+    there. A run that was interrupted goes on with `--resume --out FOLDER`, all else as it was.
+    """
+    settings = {k: v for k, v in context.params.items() if k not in ("out", "resume")}
+    settings["data_root"] = str(data_root)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: name a folder for the run.")
+    if resume:
+        settings = _settings_of_run(out, settings, context)
+    elif holds_run(out):
+        raise ValueError(
+            f"{out} already holds a run: add --resume to go on with it, or name another --out."
+        )
+    if settings["sample_every"] < 1:
+        raise ValueError(f"sample_every must be 1 or more, not {settings['sample_every']}.")
+    denoiser, batches, config = _prepare(settings)
+    tracker = open_tracker(settings["track"], out, steps_done(out))
+    bar = tqdm(unit="step", dynamic_ncols=True)
+    drawn, started = 0, time.perf_counter()
+
+    def progress(remaining):
+        nonlocal drawn
+        bar.total, bar.n = remaining.stop, remaining.start
+        drawn = remaining.start // settings["sample_every"]
+        for step in remaining:
+            yield step
+            bar.update()
+
+    try:
+        for state in train(
+            denoiser, batches, config, folder=out, resume=resume, run=settings,
+            log=tracker.log, progress=progress,
+        ):  # fmt: skip
+            bar.set_postfix_str(f"loss {state.loss:.4f}, {state.images_per_second:.0f} images/s")
+            if state.step // settings["sample_every"] > drawn or state.step == config.steps:
+                drawn = state.step // settings["sample_every"]
+                _draw_progress(state, out)
+    except KeyboardInterrupt:
+        bar.close()
+        typer.echo(f"Interrupted. Go on with: ddpm-course train --resume --out {out}", err=True)
+        raise typer.Exit(130) from None
+    finally:
+        bar.close()
+        tracker.finish()
+    minutes, seconds = divmod(round(time.perf_counter() - started), 60)
+    typer.echo(
+        f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. "
+        f"Draw with: ddpm-course sample --from {out} --out flowers.png"
+    )
+
+
+def _settings_of_run(out: Path, settings: dict, context: typer.Context) -> dict:
+    """The settings that the run in `out` was started with, but for the free ones given now."""
+    if not (out / "config.json").is_file():
+        raise ValueError(f"{out} holds no run to resume: start one without --resume.")
+    stored = read_config(out).get("run", {})
+    given = {
+        name
+        for name in settings
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for name in sorted(given - FREE):
+        if settings[name] != stored.get(name):
+            raise ValueError(
+                f"The run in {out} was started with --{name.replace('_', '-')} "
+                f"{stored.get(name)}: leave the option out to go on, or start another run."
+            )
+    return settings | stored | {name: settings[name] for name in given}
+
+
+def _prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
+    """Everything that `train` needs, from the command's settings. Cheap checks come first."""
+    if settings["preset"] not in PRESETS:
+        raise ValueError(f"Unknown preset {settings['preset']!r}: {one_of(PRESETS)}")
+    preset = PRESETS[settings["preset"]]
+    named = {f.name: settings[f.name] for f in fields(TrainConfig)}
+    config = TrainConfig(**named | {"batch_size": settings["batch_size"] or preset.batch_size})
+    schedule = _schedule(settings)
+    device = _device(settings["device"])
+    network = dict(preset.network, dropout=settings["dropout"])
+    if settings["image_size"] is not None:
+        network["image_size"] = settings["image_size"]
+    UNet(**network)  # a size or width that cannot be built is refused before any data is read
+
+    if settings["data"] == "flowers102":
+        download_flowers102(settings["data_root"])
+    images = load_data(settings["data"], settings["data_root"], network.get("image_size", 64))
+    if settings["conditional"]:
+        network["num_classes"] = images.num_classes
+    torch.manual_seed(config.seed)
+    denoiser = Denoiser(UNet(**network), schedule, settings["prediction"]).to(device)
+    conditional = settings["conditional"]
+    batches = image_batches(images, config, conditional=conditional, device=device)
+    return denoiser, batches, config
+
+
+def _schedule(settings: dict) -> NoiseSchedule:
+    name = settings["schedule"]
+    if name not in SCHEDULES:
+        raise ValueError(f"Unknown schedule {name!r}: {one_of(SCHEDULES)}")
+    ends = {k: settings[k] for k in ("beta_start", "beta_end") if settings[k] is not None}
+    if ends and name != "linear":
+        raise ValueError("--beta-start and --beta-end belong to the linear schedule.")
+    return SCHEDULES[name](settings["timesteps"], **ends)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return default_device()
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(name.split(":")[0], False):
+        raise ValueError(f"There is no device {name!r} here: leave --device out, or say cpu.")
+    return torch.device(name)
+
+
+def _draw_progress(state: TrainState, out: Path) -> None:
+    """A grid of 16 samples of the averaged weights, always from the same noise."""
+    schedule, device = state.ema.schedule, next(state.ema.parameters()).device
+    x = sample(
+        state.ema,
+        (16, *state.ema.net.image_shape),
+        schedule,
+        steps=min(25, schedule.T),
+        device=device,
+    )
+    save_image(out / "samples" / f"step_{state.step:06d}.png", image_grid(to_uint8(x)))
+
+
+@app.command("sample")
+def sample_command(
+    out: Annotated[Path, typer.Option(help="Picture to write, a PNG.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="Folder of a run, or name of a shipped checkpoint."),
+    ] = None,
+    number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
+    sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
+    steps: Annotated[int, typer.Option(help="Network calls an image, 1 to T.")] = 50,
+    spacing: Annotated[str, typer.Option(help=one_of(SPACINGS))] = "trailing",
+    eta: Annotated[
+        float | None, typer.Option(help="Noise of ddim: 0 none, 1 as much as ddpm.")
+    ] = None,
+    label: Annotated[
+        int | None, typer.Option(help="Class to draw, from 0; conditional networks only.")
+    ] = None,
+    guidance: Annotated[
+        float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Image k depends on (seed, k) alone.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace --out if it exists.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Draw images from trained weights into one PNG."""
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise ValueError(f"--out names a PNG file, such as flowers.png, not {out}.")
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} exists: name another file, or add --overwrite.")
+    if number < 1:
+        raise ValueError(f"--number must be 1 or more, not {number}.")
+    if eta is not None and sampler != "ddim":
+        raise ValueError("--eta belongs to the sampler ddim.")
+    if source is None:
+        if not shipped():
+            raise ValueError(
+                "No checkpoint is shipped with the package yet: train one with `ddpm-course train "
+                "--out runs/first` and name it with --from runs/first."
+            )
+        source = shipped()[0]
+    where = _device(device)
+    denoiser = load_pretrained(source).to(where)
+    denoise = _bound(denoiser, label, guidance, number)
+    x = sample(
+        denoise,
+        (number, *denoiser.net.image_shape),
+        denoiser.schedule,
+        sampler=sampler,
+        steps=steps,
+        spacing=spacing,
+        seed=seed,
+        device=where,
+        progress=partial(tqdm, total=steps, unit="step", dynamic_ncols=True),
+        **({} if eta is None else {"eta": eta}),
+    )
+    save_image(out, image_grid(to_uint8(x)))
+    typer.echo(f"{number} images in {out}")
+
+
+def _bound(denoiser: Denoiser, label: int | None, guidance: float, number: int):
+    """The denoiser with label and guidance filled in."""
+    classes = denoiser.net.config["num_classes"]
+    if label is None:
+        if guidance != 1.0:
+            raise ValueError("--guidance pulls towards a class: name one with --label.")
+        return denoiser
+    if classes is None or not 0 <= label < classes:
+        known = (
+            "this network knows none" if classes is None else f"they run from 0 to {classes - 1}"
+        )
+        raise ValueError(f"--label {label} is not a label of this network: {known}.")
+    y = torch.full((number,), label, device=next(denoiser.parameters()).device)
+    return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)
+
+
+@app.command("download")
+def download_command(
+    data_root: Annotated[Path, typer.Option(help="Folder to put it in.")] = Path("data"),
+) -> None:
+    """Fetch Oxford 102 Flowers (about 350 MB) through torchvision."""
+    download_flowers102(data_root)
+    typer.echo(f"Flowers-102 is complete under {data_root}")

@@ -1,0 +1,175 @@
+"""Pictures as one uint8 tensor: Flowers-102, a folder of one's own, procedural flowers.
+
+All 8,189 flowers are 101 MB at 64×64, so a data set is held in memory (or on the GPU) whole; no
+worker processes are needed. Each loader is f(root, size) and is listed in `DATASETS`.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import URLError
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ddpm_course.files import load_tensors, save_tensors
+from ddpm_course.synthetic import synthetic_flowers
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+OFFLINE = "Without data or network, `--data synthetic` runs the same path on procedural flowers."
+
+
+class ImageData(NamedTuple):
+    """images u8[N,3,size,size]; labels i64[N] from 0, or None where pictures have none."""
+
+    images: Tensor
+    labels: Tensor | None
+
+    @property
+    def num_classes(self) -> int | None:
+        return None if self.labels is None else int(self.labels.max()) + 1
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 in [-1, 1], the range that networks and samplers work in."""
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Floats in [-1, 1] -> uint8; what lies outside is clipped. Undoes `to_unit` exactly."""
+    return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageData:
+    """Oxford 102 Flowers (Nilsback & Zisserman 2008) under root/flowers-102, with labels 0..101.
+
+    Images are squeezed to size×size as a whole, whatever their shape. `split` joins "train"
+    (1,020 images), "val" (1,020) and "test" (6,149) with "+": the default trains on 7,169 and
+    holds `val` out. Nothing is downloaded (see `download_flowers102`).
+
+    Raises FileNotFoundError where the data set is missing, ValueError where it is damaged.
+    """
+    from torchvision.datasets import Flowers102  # here, because it takes seconds to import
+
+    root = Path(root)
+    try:
+        parts = [Flowers102(root, split=name) for name in split.split("+")]
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"Flowers-102 is not complete under {root}: run `ddpm-course download --data-root "
+            f"{root}`. {OFFLINE}"
+        ) from error
+
+    def decode() -> ImageData:
+        images, labels = [], []
+        for part in parts:
+            for k in range(len(part)):
+                image, label = _readable(lambda k=k, part=part: part[k], root / "flowers-102")
+                images.append(_square(image, size))
+                labels.append(label)
+        return ImageData(torch.stack(images), torch.tensor(labels))
+
+    folder = root / "flowers-102"
+    sources = [*sorted(folder.glob("*.mat")), *sorted((folder / "jpg").glob("*.jpg"))]
+    return _cached(folder / "cache" / f"{split}-{size}px.safetensors", sources, decode)
+
+
+def download_flowers102(root: Path | str) -> None:
+    """Fetch Flowers-102 (about 350 MB) through torchvision, unless it is there already.
+
+    Raises ConnectionError in one sentence where there is no network.
+    """
+    from torchvision.datasets import Flowers102
+
+    try:
+        Flowers102(root, download=True)
+    except (URLError, RuntimeError, ConnectionError, TimeoutError) as error:
+        raise ConnectionError(
+            f"Flowers-102 is not under {root} and could not be downloaded ({error}). {OFFLINE}"
+        ) from error
+
+
+def folder(root: Path | str, size: int) -> ImageData:
+    """Every picture below a folder, cropped to its middle square; no labels.
+
+    Raises FileNotFoundError without a folder or a picture in it, ValueError at one that cannot be
+    read.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder of pictures: name one with --data-root.")
+    hidden = root / ".ddpm_course"
+    sources = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES)
+    if not sources:
+        raise FileNotFoundError(f"{root} holds no pictures ({', '.join(PICTURES)}).")
+
+    def decode() -> ImageData:
+        return ImageData(torch.stack([_cropped(path, size) for path in sources]), None)
+
+    return _cached(hidden / f"{size}px.safetensors", sources, decode)
+
+
+def synthetic(root: Path | str, size: int) -> ImageData:
+    """2,048 procedural flowers of seed 0 with their species; `root` is not read."""
+    return ImageData(*synthetic_flowers(2048, size, seed=0))
+
+
+DATASETS: dict[str, Callable[[Path, int], ImageData]] = {
+    "flowers102": flowers102,
+    "folder": folder,
+    "synthetic": synthetic,
+}
+
+
+def load_data(name: str, root: Path | str, size: int) -> ImageData:
+    """The data set of that name in `DATASETS`. Raises ValueError for an unknown one."""
+    if name not in DATASETS:
+        raise ValueError(f"Unknown data set {name!r}: choose one of {', '.join(DATASETS)}.")
+    return DATASETS[name](Path(root), size)
+
+
+def _readable(read: Callable, path: Path):
+    """read(), with whatever Pillow says about a bad picture as one sentence."""
+    try:
+        return read()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"A picture in {path} cannot be read ({error}): replace or remove it."
+        ) from error
+
+
+def _square(image: Image.Image, size: int) -> Tensor:
+    """A Pillow image as u8[3,size,size], squeezed to a square."""
+    resized = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+
+
+def _cropped(path: Path, size: int) -> Tensor:
+    def read() -> Tensor:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+        side = min(upright.size)
+        return _square(ImageOps.fit(upright, (side, side)), size)
+
+    return _readable(read, path)
+
+
+def _cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData]) -> ImageData:
+    """decode(), or what it gave last time if no source has changed since."""
+    facts = [f"{p.name} {(s := p.stat()).st_size} {s.st_mtime_ns}" for p in sources]
+    fingerprint = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    try:
+        tensors, metadata = load_tensors(cache)
+        if metadata.get("fingerprint") == fingerprint:
+            return ImageData(tensors["images"], tensors.get("labels"))
+    except (OSError, ValueError, KeyError):
+        pass  # no cache, or a damaged one: decoding makes it anew
+    data = decode()
+    tensors = {name: value for name, value in data._asdict().items() if value is not None}
+    with suppress(OSError):  # a read-only folder costs time at the next start, not this run
+        save_tensors(cache, tensors, {"fingerprint": fingerprint})
+    return data

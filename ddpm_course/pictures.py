@@ -1,0 +1,33 @@
+"""Batches of images as one PNG."""
+
+import math
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ddpm_course.files import atomic
+
+
+def image_grid(images: Tensor, columns: int | None = None, tile: int = 128) -> Image.Image:
+    """u8[N,3,S,S] as one picture, nearly square unless `columns` says otherwise.
+
+    Images below `tile` pixels are enlarged by a whole factor, each pixel a square, so that
+    nothing is seen that the model did not draw.
+    """
+    N, _, size, _ = images.shape
+    columns = min(N, columns or math.ceil(math.sqrt(N)))
+    rows = math.ceil(N / columns)
+    blank = images.new_full((rows * columns - N, *images.shape[1:]), 255)
+    tiles = torch.cat([images, blank]).view(rows, columns, 3, size, size)
+    picture = tiles.permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, 3)
+    factor = max(1, tile // size)
+    shape = (columns * size * factor, rows * size * factor)
+    return Image.fromarray(picture.cpu().numpy()).resize(shape, Image.Resampling.NEAREST)
+
+
+def save_image(path: Path, picture: Image.Image) -> None:
+    """Write a PNG atomically."""
+    with atomic(path) as temporary:
+        picture.save(temporary, format="png")

@@ -1,0 +1,58 @@
+"""Random numbers that depend on what they are for, never on what was drawn before.
+
+A step of training or an image of a sample is named by a few integers, such as (seed, step).
+Its generator is made from that name alone, so a run can be stopped, resumed or split without
+changing a single draw, and no generator state has to be saved.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Generators = torch.Generator | Sequence[torch.Generator] | None
+
+
+def generator(*name: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator named by non-negative integers; equal names on one device type draw alike.
+
+    torch's CPU generator keeps only 32 bits of its seed, so (seed, step) cannot simply be packed
+    into one integer. numpy's SeedSequence hashes the whole name.
+    """
+    if any(part < 0 for part in name):
+        raise ValueError(f"A seed must be 0 or more, not {min(name)}.")
+    hashed = np.random.SeedSequence(name).generate_state(1, np.uint64).item()
+    return torch.Generator(device).manual_seed(hashed)
+
+
+def image_generators(
+    seed: int, number: int, device: torch.device | str = "cpu"
+) -> list[torch.Generator]:
+    """One generator an image: image k looks the same however many are drawn beside it."""
+    return [generator(seed, k, device=device) for k in range(number)]
+
+
+def randn(
+    shape: Sequence[int],
+    generators: Generators = None,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Standard normal noise f[B,*]: from one generator, or row k from the k-th of B generators."""
+    if not isinstance(generators, Sequence):
+        return torch.randn(tuple(shape), generator=generators, device=device, dtype=dtype)
+    if len(generators) != shape[0]:
+        raise ValueError(
+            f"{len(generators)} generators cannot fill a batch of {shape[0]}: give one per image."
+        )
+    rows = [
+        torch.randn(tuple(shape[1:]), generator=g, device=device, dtype=dtype) for g in generators
+    ]
+    return torch.stack(rows)
+
+
+def randn_like(x: Tensor, generators: Generators = None) -> Tensor:
+    """`randn` in the shape, device and dtype of x."""
+    return randn(x.shape, generators, device=x.device, dtype=x.dtype)

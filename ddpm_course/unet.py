@@ -1,0 +1,280 @@
+"""The U-Net: an image and a time in, an image-shaped prediction out.
+
+The architecture is that of DDPM (Ho et al. 2020, appendix B) in the dialect of the public
+`google/ddpm-cifar10-32` checkpoint. Modules bear the names they have in 🤗 diffusers'
+`UNet2DModel`, so the state dict of one loads into the other as it is.
+
+    x ─ conv_in ─ down_blocks ─ mid_block ─ up_blocks ─ conv_norm_out, SiLU, conv_out ─ out
+                      └────────── skips ───────┘
+    t ─ sinusoids ─ time_embedding ─ added inside every ResidualBlock
+
+Shapes: x f[B,C,H,W] with H and W divisible by 2^(levels−1); t i64[B] in 0..T−1 (the network
+counts from 0; `Denoiser` subtracts the 1).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ddpm_course.layers import (
+    EPS,
+    Downsample,
+    EmbeddingMLP,
+    ResidualBlock,
+    SelfAttention,
+    SinusoidalTimeEmbedding,
+    Upsample,
+    zero,
+)
+
+
+class DownBlock(nn.Module):
+    """One resolution on the way down: residual blocks, each followed by attention if the level
+    has it, then a downsampling unless it is the last. Returns x and every result as a skip.
+    """
+
+    def __init__(self, in_channels: int, channels: int, blocks: int, make: "Makers", last: bool):
+        super().__init__()
+        widths = [in_channels] + [channels] * (blocks - 1)
+        self.resnets = nn.ModuleList(make.resnet(width, channels) for width in widths)
+        self.attentions = nn.ModuleList(make.attention(channels) for _ in widths)
+        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels)])
+
+    def forward(self, x: Tensor, emb: Tensor) -> tuple[Tensor, list[Tensor]]:
+        skips = []
+        for resnet, attention in zip(self.resnets, self.attentions, strict=True):
+            x = attention(resnet(x, emb))
+            skips.append(x)
+        for downsample in self.downsamplers:
+            x = downsample(x)
+            skips.append(x)
+        return x, skips
+
+
+class MidBlock(nn.Module):
+    """The lowest resolution once more: residual block, attention, residual block."""
+
+    def __init__(self, channels: int, make: "Makers"):
+        super().__init__()
+        self.resnets = nn.ModuleList(make.resnet(channels, channels) for _ in range(2))
+        self.attentions = nn.ModuleList([make.attention(channels)])
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        first, second = self.resnets
+        return second(self.attentions[0](first(x, emb)), emb)
+
+
+class UpBlock(nn.Module):
+    """One resolution on the way up: each residual block reads x beside the skip that was stored
+    last, so what downsampling lost is at hand again. Then an upsampling unless it is the last.
+    """
+
+    def __init__(self, widths: list[int], channels: int, make: "Makers", last: bool):
+        super().__init__()
+        self.resnets = nn.ModuleList(make.resnet(width, channels) for width in widths)
+        self.attentions = nn.ModuleList(make.attention(channels) for _ in widths)
+        self.upsamplers = nn.ModuleList([] if last else [Upsample(channels)])
+
+    def forward(self, x: Tensor, skips: list[Tensor], emb: Tensor) -> Tensor:
+        for resnet, attention in zip(self.resnets, self.attentions, strict=True):
+            x = attention(resnet(torch.cat([x, skips.pop()], dim=1), emb))
+        for upsample in self.upsamplers:
+            x = upsample(x)
+        return x
+
+
+@dataclass(frozen=True)
+class Makers:
+    """How this network builds its residual blocks and its attention (or nothing in its place)."""
+
+    resnet: Callable[[int, int], nn.Module]
+    attention: Callable[[int], nn.Module]
+
+
+class UNet(nn.Module):
+    """The denoising network: net(x, t, y=None, low_res=None, level=None) -> f[B,out_channels,H,W].
+
+    Args:
+        channels: width of each level, from full resolution down; each level halves H and W.
+        attention_levels: levels with self-attention (0 is full resolution); the middle has it
+            always.
+        blocks: residual blocks a level on the way down (one more on the way up).
+        head_dim: channels an attention head; None is one head.
+        in_channels, out_channels: of the image; in_channels counts `low_res` too.
+        dropout: probability, inside every residual block.
+        num_classes: number of labels 0..num_classes−1, or None. One more row, `null_class`, means
+            "no label"; y=None stands for it.
+        has_level: add an embedding of `level` to that of t (for super-resolution).
+        image_size: pixels a side of the images it is trained on. A record for whoever samples:
+            the network itself takes any size that its levels divide.
+
+    The final convolution starts at zero, so an untrained network answers 0.
+    Raises ValueError for widths that cannot be built and inputs that do not fit.
+    """
+
+    config: dict[str, Any]
+    null_class: int | None
+
+    def __init__(
+        self,
+        channels: Sequence[int] = (64, 96, 128, 192),
+        attention_levels: Sequence[int] = (2, 3),
+        blocks: int = 2,
+        head_dim: int | None = 64,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        dropout: float = 0.0,
+        num_classes: int | None = None,
+        has_level: bool = False,
+        image_size: int = 64,
+    ):
+        super().__init__()
+        self.config = {
+            "channels": list(channels),
+            "attention_levels": list(attention_levels),
+            "blocks": blocks,
+            "head_dim": head_dim,
+            "in_channels": in_channels,
+            "out_channels": out_channels,
+            "dropout": dropout,
+            "num_classes": num_classes,
+            "has_level": has_level,
+            "image_size": image_size,
+        }
+        groups, emb_dim = norm_groups(channels), 4 * channels[0]
+        levels = range(len(channels))
+        for width in [channels[i] for i in attention_levels] + [channels[-1]]:
+            if width % (head_dim or width):
+                raise ValueError(
+                    f"Attention over {width} channels cannot be split into heads of {head_dim}: "
+                    "choose a head_dim that divides it, or None for one head."
+                )
+        resnet = partial(ResidualBlock, emb_dim=emb_dim, groups=groups, dropout=dropout)
+        attend = Makers(resnet, partial(SelfAttention, groups=groups, head_dim=head_dim))
+        plain = Makers(resnet, lambda channels: nn.Identity())
+
+        self.time_proj = SinusoidalTimeEmbedding(channels[0])
+        self.time_embedding = EmbeddingMLP(channels[0], emb_dim)
+        self.level_embedding = EmbeddingMLP(channels[0], emb_dim) if has_level else None
+        self.null_class = num_classes
+        self.class_embedding = (
+            nn.Embedding(num_classes + 1, emb_dim) if num_classes is not None else None
+        )
+        self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
+
+        width, skips = channels[0], [channels[0]]
+        self.down_blocks = nn.ModuleList()
+        for i in levels:
+            make, last = attend if i in attention_levels else plain, i == levels[-1]
+            self.down_blocks.append(DownBlock(width, channels[i], blocks, make, last))
+            width = channels[i]
+            skips += [width] * (blocks if last else blocks + 1)
+        self.mid_block = MidBlock(width, attend)
+        self.up_blocks = nn.ModuleList()
+        for i in reversed(levels):
+            make, widths = attend if i in attention_levels else plain, []
+            for _ in range(blocks + 1):
+                widths.append(width + skips.pop())
+                width = channels[i]
+            self.up_blocks.append(UpBlock(widths, width, make, last=i == 0))
+
+        self.conv_norm_out = nn.GroupNorm(groups, channels[0], EPS)
+        self.conv_out = zero(nn.Conv2d(channels[0], out_channels, 3, padding=1))
+
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        y: Tensor | None = None,
+        low_res: Tensor | None = None,
+        level: Tensor | None = None,
+    ) -> Tensor:
+        """Predict from x f[B,C,H,W] at t i64[B] in 0..T−1.
+
+        y: labels i64[B]; low_res: f[B,C',H,W], already upsampled to x's size; level: how strongly
+        low_res was degraded, i64[B].
+        """
+        if low_res is not None:
+            x = torch.cat([x, low_res], dim=1)
+        self._check(x, y, level)
+        emb = self.time_embedding(self.time_proj(t).to(self.conv_in.weight.dtype))
+        if self.class_embedding is not None:
+            null = self.class_embedding.num_embeddings - 1
+            emb = emb + self.class_embedding(torch.full_like(t, null) if y is None else y)
+        if self.level_embedding is not None:
+            emb = emb + self.level_embedding(self.time_proj(level).to(emb.dtype))
+
+        x = self.conv_in(x)
+        skips = [x]
+        for down in self.down_blocks:
+            x, stored = down(x, emb)
+            skips += stored
+        x = self.mid_block(x, emb)
+        for up in self.up_blocks:
+            x = up(x, skips, emb)
+        return self.conv_out(F.silu(self.conv_norm_out(x)))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that the network was made to draw."""
+        size = self.config["image_size"]
+        return self.config["out_channels"], size, size
+
+    def _check(self, x: Tensor, y: Tensor | None, level: Tensor | None) -> None:
+        factor = 2 ** (len(self.down_blocks) - 1)
+        if (
+            x.ndim != 4
+            or x.shape[1] != self.conv_in.in_channels
+            or x.shape[2] % factor
+            or x.shape[3] % factor
+        ):
+            raise ValueError(
+                f"This network reads [B, {self.conv_in.in_channels}, H, W] with H and W divisible "
+                f"by {factor}; got {list(x.shape)}."
+            )
+        if y is not None and self.class_embedding is None:
+            raise ValueError("Labels y were given to a network without classes.")
+        if (level is None) != (self.level_embedding is None):
+            raise ValueError(
+                "`level` goes with a network built with has_level=True, and only there."
+            )
+
+
+def norm_groups(channels: Sequence[int]) -> int:
+    """GroupNorm's number of groups: the largest common divisor of the widths, at most 32, that
+    leaves 4 channels a group.
+
+    With one channel a group the mean that is subtracted is the channel's own, and with it the
+    shift by the time embedding: the network would be blind to t.
+    """
+    common = math.gcd(*channels)
+    fitting = [g for g in range(1, 33) if common % g == 0 and min(channels) >= 4 * g]
+    if not fitting:
+        raise ValueError(f"Every level needs at least 4 channels; got {list(channels)}.")
+    return fitting[-1]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Arguments of `UNet`, with the batch size that suits them."""
+
+    network: dict
+    batch_size: int
+
+
+PRESETS: dict[str, Preset] = {
+    # learns blobs on a laptop in minutes
+    "tiny": Preset(dict(channels=(32, 64, 64), attention_levels=(2,), image_size=32), 32),
+    # the course's flowers
+    "small": Preset(dict(channels=(64, 96, 128, 192), attention_levels=(2, 3)), 128),
+    # DDPM's own network for CIFAR-10
+    "base": Preset(dict(channels=(128, 256, 256, 256), attention_levels=(2,), head_dim=None), 128),
+    # as many parameters as the original flower experiment
+    "large": Preset(dict(channels=(64, 128, 256, 512), attention_levels=(2, 3)), 128),
+}

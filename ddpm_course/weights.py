@@ -1,0 +1,86 @@
+"""A trained denoiser as two files, `config.json` and `model.safetensors`, and back again.
+
+Nothing is unpickled, so opening a stranger's weights runs none of their code. The noise schedule
+travels as its float64 table ᾱ beside the weights, so any schedule comes back to the last bit.
+"""
+
+import json
+from pathlib import Path
+
+from ddpm_course.diffusion import Denoiser
+from ddpm_course.files import load_tensors, save_tensors, write_text
+from ddpm_course.schedules import NoiseSchedule
+from ddpm_course.unet import UNet
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+CONFIG, MODEL = "config.json", "model.safetensors"
+SCHEDULE = "alphas_cumprod"
+
+
+def save_pretrained(folder: Path | str, denoiser: Denoiser, run: dict | None = None) -> None:
+    """Write `denoiser` to a folder; `run` is any JSON record of how it was made.
+
+    Both files are written atomically. Raises OSError if the disk is full or read-only: what was
+    there before then still is.
+    """
+    config = {
+        "network": denoiser.net.config,
+        "prediction": denoiser.prediction,
+        "clip": denoiser.clip,
+        "run": run or {},
+    }
+    write_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
+    tensors = {**denoiser.net.state_dict(), SCHEDULE: denoiser.schedule.alphas_cumprod}
+    save_tensors(Path(folder) / MODEL, tensors)
+
+
+def load_pretrained(name_or_folder: Path | str) -> Denoiser:
+    """A denoiser in eval mode on the CPU, from a folder or by the name of a shipped checkpoint.
+
+    fp16 weights are computed with in float32.
+
+    Raises FileNotFoundError for an unknown name, ValueError for damaged or mismatched files.
+    """
+    folder = Path(name_or_folder)
+    if not folder.exists() and folder.name == str(name_or_folder):
+        folder = SHIPPED / folder
+    if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
+        known = ", ".join(shipped()) or "none yet"
+        raise FileNotFoundError(
+            f"{name_or_folder} is neither a folder with {CONFIG} and {MODEL} nor a checkpoint "
+            f"shipped with the package ({known})."
+        )
+    config = read_config(folder)
+    tensors, _ = load_tensors(folder / MODEL)
+    try:
+        schedule = NoiseSchedule(tensors.pop(SCHEDULE))
+        net = UNet(**config["network"])
+        net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        denoiser = Denoiser(net, schedule, config["prediction"], config["clip"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{folder / CONFIG} does not describe the weights beside it ({_first_line(error)}): "
+            "both files must come from the same run."
+        ) from error
+    return denoiser.eval()
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
+
+
+def read_config(folder: Path) -> dict:
+    """The folder's config.json. Raises ValueError unless it holds a JSON object."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG} is not valid JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{folder / CONFIG} must hold a JSON object.")
+    return config
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[1] if len(lines) > 1 else lines[0] if lines else type(error).__name__
