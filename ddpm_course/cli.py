@@ -2,7 +2,6 @@
 
 import sys
 import time
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -13,22 +12,16 @@ from click.core import ParameterSource
 from tqdm import tqdm
 
 from ddpm_course.checkpoint import holds_run, steps_done
-from ddpm_course.data import DATASETS, download_flowers102, load_data, to_uint8
-from ddpm_course.diffusion import PREDICTIONS, Denoiser, guided
+from ddpm_course.data import DATASETS, download_flowers102, to_uint8
+from ddpm_course.diffusion import PREDICTIONS, Denoise, Denoiser, guided
 from ddpm_course.pictures import image_grid, save_image
+from ddpm_course.runs import pick_device, prepare, settings_to_resume
 from ddpm_course.samplers import SAMPLERS, sample
-from ddpm_course.schedules import SCHEDULES, SPACINGS, NoiseSchedule
+from ddpm_course.schedules import SCHEDULES, SPACINGS
 from ddpm_course.tracking import TRACKERS, open_tracker
-from ddpm_course.training import (
-    Batches,
-    TrainConfig,
-    TrainState,
-    default_device,
-    image_batches,
-    train,
-)
-from ddpm_course.unet import PRESETS, UNet
-from ddpm_course.weights import load_pretrained, read_config, shipped
+from ddpm_course.training import TrainConfig, TrainState, train
+from ddpm_course.unet import PRESETS
+from ddpm_course.weights import load_pretrained, shipped
 
 app = typer.Typer(
     help="Train denoising diffusion models on flowers, and draw from them.",
@@ -36,18 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-# What may differ between a run and its resumption; everything else is read from its config.json.
-FREE = {
-    "steps",
-    "data_root",
-    "device",
-    "precision",
-    "log_every",
-    "checkpoint_every",
-    "sample_every",
-    "track",
-}
 
 
 def one_of(choices) -> str:
@@ -89,8 +70,8 @@ def train_command(
         bool, typer.Option("--conditional", help="Learn the labels too, for guidance.")
     ] = False,
     dropout: Annotated[float, typer.Option(help="Inside the network, 0 to 1.")] = 0.0,
-    prediction: Annotated[str, typer.Option(help=one_of(PREDICTIONS))] = "eps",
-    schedule: Annotated[str, typer.Option(help=one_of(SCHEDULES))] = "linear",
+    prediction: Annotated[str, typer.Option(help=one_of(PREDICTIONS))] = "v",
+    schedule: Annotated[str, typer.Option(help=one_of(SCHEDULES))] = "cosine",
     timesteps: Annotated[int, typer.Option(help="T, the number of noising steps.")] = 1000,
     beta_start: Annotated[
         float | None, typer.Option(help="β_1 of the linear schedule; default 1e-4.")
@@ -102,8 +83,8 @@ def train_command(
         int | None, typer.Option(help="Images a step; default: the preset's.")
     ] = None,
     learning_rate: Annotated[
-        float, typer.Option(help="Of AdamW, after warm-up.")
-    ] = TrainConfig.learning_rate,
+        float | None, typer.Option(help="Of AdamW, after warm-up; default: the preset's.")
+    ] = None,
     warmup_steps: Annotated[
         int, typer.Option(help="Steps until the learning rate is reached.")
     ] = TrainConfig.warmup_steps,
@@ -139,14 +120,16 @@ def train_command(
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder for the run.")
     if resume:
-        settings = _settings_of_run(out, settings, context)
+        source = context.get_parameter_source
+        given = {k for k in settings if source(k) is ParameterSource.COMMANDLINE}
+        settings = settings_to_resume(out, settings, given)
     elif holds_run(out):
         raise ValueError(
             f"{out} already holds a run: add --resume to go on with it, or name another --out."
         )
     if settings["sample_every"] < 1:
         raise ValueError(f"sample_every must be 1 or more, not {settings['sample_every']}.")
-    denoiser, batches, config = _prepare(settings)
+    denoiser, batches, config = prepare(settings)
     tracker = open_tracker(settings["track"], out, steps_done(out))
     bar = tqdm(unit="step", dynamic_ncols=True)
     drawn, started = 0, time.perf_counter()
@@ -180,74 +163,6 @@ def train_command(
         f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. "
         f"Draw with: ddpm-course sample --from {out} --out flowers.png"
     )
-
-
-def _settings_of_run(out: Path, settings: dict, context: typer.Context) -> dict:
-    """The settings that the run in `out` was started with, but for the free ones given now."""
-    if not (out / "config.json").is_file():
-        raise ValueError(f"{out} holds no run to resume: start one without --resume.")
-    stored = read_config(out).get("run", {})
-    given = {
-        name
-        for name in settings
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    }
-    for name in sorted(given - FREE):
-        if settings[name] != stored.get(name):
-            raise ValueError(
-                f"The run in {out} was started with --{name.replace('_', '-')} "
-                f"{stored.get(name)}: leave the option out to go on, or start another run."
-            )
-    return settings | stored | {name: settings[name] for name in given}
-
-
-def _prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
-    """Everything that `train` needs, from the command's settings. Cheap checks come first."""
-    if settings["preset"] not in PRESETS:
-        raise ValueError(f"Unknown preset {settings['preset']!r}: {one_of(PRESETS)}")
-    preset = PRESETS[settings["preset"]]
-    named = {f.name: settings[f.name] for f in fields(TrainConfig)}
-    config = TrainConfig(**named | {"batch_size": settings["batch_size"] or preset.batch_size})
-    schedule = _schedule(settings)
-    device = _device(settings["device"])
-    network = dict(preset.network, dropout=settings["dropout"])
-    if settings["image_size"] is not None:
-        network["image_size"] = settings["image_size"]
-    UNet(**network)  # a size or width that cannot be built is refused before any data is read
-
-    if settings["data"] == "flowers102":
-        download_flowers102(settings["data_root"])
-    images = load_data(settings["data"], settings["data_root"], network.get("image_size", 64))
-    if settings["conditional"]:
-        network["num_classes"] = images.num_classes
-    torch.manual_seed(config.seed)
-    denoiser = Denoiser(UNet(**network), schedule, settings["prediction"]).to(device)
-    conditional = settings["conditional"]
-    batches = image_batches(images, config, conditional=conditional, device=device)
-    return denoiser, batches, config
-
-
-def _schedule(settings: dict) -> NoiseSchedule:
-    name = settings["schedule"]
-    if name not in SCHEDULES:
-        raise ValueError(f"Unknown schedule {name!r}: {one_of(SCHEDULES)}")
-    ends = {k: settings[k] for k in ("beta_start", "beta_end") if settings[k] is not None}
-    if ends and name != "linear":
-        raise ValueError("--beta-start and --beta-end belong to the linear schedule.")
-    return SCHEDULES[name](settings["timesteps"], **ends)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return default_device()
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available.get(name.split(":")[0], False):
-        raise ValueError(f"There is no device {name!r} here: leave --device out, or say cpu.")
-    return torch.device(name)
 
 
 def _draw_progress(state: TrainState, out: Path) -> None:
@@ -305,7 +220,7 @@ def sample_command(
                 "--out runs/first` and name it with --from runs/first."
             )
         source = shipped()[0]
-    where = _device(device)
+    where = pick_device(device)
     denoiser = load_pretrained(source).to(where)
     denoise = _bound(denoiser, label, guidance, number)
     x = sample(
@@ -324,7 +239,7 @@ def sample_command(
     typer.echo(f"{number} images in {out}")
 
 
-def _bound(denoiser: Denoiser, label: int | None, guidance: float, number: int):
+def _bound(denoiser: Denoiser, label: int | None, guidance: float, number: int) -> Denoise:
     """The denoiser with label and guidance filled in."""
     classes = denoiser.net.config["num_classes"]
     if label is None:

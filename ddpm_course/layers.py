@@ -27,8 +27,9 @@ class SinusoidalTimeEmbedding(nn.Module):
         self.size = dim // 2
 
     def forward(self, t: Tensor) -> Tensor:
-        exponent = torch.arange(self.size, dtype=torch.float32, device=t.device) / (self.size - 1)
-        angle = t.float()[:, None] * torch.exp(-math.log(10_000) * exponent)
+        k = torch.arange(self.size, dtype=torch.float32, device=t.device)
+        frequency = torch.exp(-math.log(10_000) * k / (self.size - 1))
+        angle = t.float()[:, None] * frequency
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
 

@@ -5,9 +5,9 @@ Its generator is made from that name alone, so a run can be stopped, resumed or 
 changing a single draw, and no generator state has to be saved.
 """
 
+import hashlib
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +17,13 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 def generator(*name: int, device: torch.device | str = "cpu") -> torch.Generator:
     """A generator named by non-negative integers; equal names on one device type draw alike.
 
-    torch's CPU generator keeps only 32 bits of its seed, so (seed, step) cannot simply be packed
-    into one integer. numpy's SeedSequence hashes the whole name.
+    torch's CPU generator keeps only the lowest 32 bits of a seed, so (seed, step) cannot be packed
+    into one integer: the name is hashed.
     """
     if any(part < 0 for part in name):
         raise ValueError(f"A seed must be 0 or more, not {min(name)}.")
-    hashed = np.random.SeedSequence(name).generate_state(1, np.uint64).item()
-    return torch.Generator(device).manual_seed(hashed)
+    digest = hashlib.sha256(repr(name).encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big"))
 
 
 def image_generators(

@@ -147,6 +147,11 @@ class UNet(nn.Module):
             "has_level": has_level,
             "image_size": image_size,
         }
+        if image_size % 2 ** (len(channels) - 1):
+            raise ValueError(
+                f"{len(channels)} levels halve an image {len(channels) - 1} times, so its size "
+                f"must be divisible by {2 ** (len(channels) - 1)}; {image_size} is not."
+            )
         groups, emb_dim = norm_groups(channels), 4 * channels[0]
         levels = range(len(channels))
         for width in [channels[i] for i in attention_levels] + [channels[-1]]:
@@ -262,19 +267,31 @@ def norm_groups(channels: Sequence[int]) -> int:
 
 @dataclass(frozen=True)
 class Preset:
-    """Arguments of `UNet`, with the batch size that suits them."""
+    """Arguments of `UNet`, with the batch size and learning rate that suit them."""
 
     network: dict
     batch_size: int
+    learning_rate: float = 2e-4
 
 
 PRESETS: dict[str, Preset] = {
-    # learns blobs on a laptop in minutes
-    "tiny": Preset(dict(channels=(32, 64, 64), attention_levels=(2,), image_size=32), 32),
+    # blobs on a laptop within minutes
+    "tiny": Preset(
+        dict(channels=(32, 64, 64), attention_levels=(2,), image_size=32),
+        batch_size=32,
+        learning_rate=1e-3,
+    ),
     # the course's flowers
-    "small": Preset(dict(channels=(64, 96, 128, 192), attention_levels=(2, 3)), 128),
+    "small": Preset(
+        dict(channels=(64, 96, 128, 192), attention_levels=(2, 3), image_size=64), batch_size=128
+    ),
     # DDPM's own network for CIFAR-10
-    "base": Preset(dict(channels=(128, 256, 256, 256), attention_levels=(2,), head_dim=None), 128),
+    "base": Preset(
+        dict(channels=(128, 256, 256, 256), attention_levels=(2,), head_dim=None, image_size=64),
+        batch_size=128,
+    ),
     # as many parameters as the original flower experiment
-    "large": Preset(dict(channels=(64, 128, 256, 512), attention_levels=(2, 3)), 128),
+    "large": Preset(
+        dict(channels=(64, 128, 256, 512), attention_levels=(2, 3), image_size=64), batch_size=128
+    ),
 }

@@ -5,6 +5,7 @@ N(μ, σ²) to N(Gμ + H, G²σ² + v). Times are the paper's; abar[0] = 1.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def affine_denoiser(abar_t, m, s):
 def ancestral_moments(abar, ts, m, s, large=False):
     """Mean and std of `ddpm` from x_T ~ N(0, 1)."""
     mu, var = 0.0, 1.0
-    for t, u in zip(ts[:-1], ts[1:], strict=True):
+    for t, u in pairwise(ts):
         k, c = affine_denoiser(abar[t], m, s)
         alpha, sigma2 = abar[t] / abar[u], 1 - abar[t]
         from_x0 = math.sqrt(abar[u]) * (1 - alpha) / sigma2
@@ -36,7 +37,7 @@ def ancestral_moments(abar, ts, m, s, large=False):
 def ddim_moments(abar, ts, m, s, eta=0.0):
     """Mean and std of `ddim` from x_T ~ N(0, 1)."""
     mu, var = 0.0, 1.0
-    for t, u in zip(ts[:-1], ts[1:], strict=True):
+    for t, u in pairwise(ts):
         k, c = affine_denoiser(abar[t], m, s)
         a, sigma2 = math.sqrt(abar[t]), 1 - abar[t]
         noise = eta**2 * (1 - abar[u]) / sigma2 * (1 - abar[t] / abar[u])
@@ -51,7 +52,7 @@ def dpm_solver_moments(abar, ts, m, s):
     """Mean and std of `dpm_solver_pp_2m` from x_T ~ N(0, 1)."""
     p, q = 1.0, 0.0  # x = p x_T + q
     old, lam_old = None, None
-    for t, u in zip(ts[:-1], ts[1:], strict=True):
+    for t, u in pairwise(ts):
         k, c = affine_denoiser(abar[t], m, s)
         x0 = (k * p, k * q + c)
         if u == 0:

@@ -113,7 +113,7 @@ def test_posterior_goes_back_in_time():
         q_posterior(x, x, 5, 5, SCHEDULE)
 
 
-@pytest.mark.parametrize(("source", "target"), itertools.product(PREDICTIONS, repeat=2))
+@pytest.mark.parametrize(("source", "target"), list(itertools.product(PREDICTIONS, repeat=2)))
 @pytest.mark.parametrize("t", [1, 500, 1000, torch.tensor([1, 20, 600, 1000])])
 def test_conversions(source, target, t):
     x0, eps = randn(4, 3), randn(4, 3, seed=1)

@@ -1,0 +1,104 @@
+"""From the settings of `ddpm-course train`, a flat dict that JSON can hold, to what they mean."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+
+from ddpm_course.data import download_flowers102, load_data
+from ddpm_course.diffusion import Denoiser
+from ddpm_course.schedules import SCHEDULES, NoiseSchedule
+from ddpm_course.training import Batches, TrainConfig, image_batches
+from ddpm_course.unet import PRESETS, UNet
+from ddpm_course.weights import CONFIG, read_config
+
+# What may differ between a run and its resumption. All else is read from the run's config.json.
+FREE = {
+    "steps",
+    "data_root",
+    "device",
+    "precision",
+    "log_every",
+    "checkpoint_every",
+    "sample_every",
+    "track",
+}
+
+
+def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
+    """The settings that the run in `folder` was started with, but for the free ones `given` now.
+
+    Raises ValueError if there is no run, or if one of the given settings would change it.
+    """
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"{folder} holds no run to resume: start one without --resume.")
+    stored = read_config(folder).get("run", {})
+    for name in sorted(given - FREE):
+        if settings[name] != stored.get(name):
+            raise ValueError(
+                f"The run in {folder} was started with --{name.replace('_', '-')} "
+                f"{stored.get(name)}: leave the option out to go on, or start another run."
+            )
+    return settings | stored | {name: settings[name] for name in given}
+
+
+def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
+    """The denoiser, the batches and the config of a run.
+
+    What can be checked at once is checked before any data is read or downloaded. Raises
+    ValueError for settings that do not fit, OSError where data is missing.
+    """
+    if settings["preset"] not in PRESETS:
+        raise ValueError(
+            f"Unknown preset {settings['preset']!r}: choose one of {', '.join(PRESETS)}."
+        )
+    preset = PRESETS[settings["preset"]]
+    named = {field.name: settings[field.name] for field in fields(TrainConfig)}
+    for name in ("batch_size", "learning_rate"):
+        if named[name] is None:
+            named[name] = getattr(preset, name)
+    config = TrainConfig(**named)
+    schedule = _schedule(settings)
+    device = pick_device(settings["device"])
+    network = preset.network | {"dropout": settings["dropout"]}
+    if settings["image_size"] is not None:
+        network["image_size"] = settings["image_size"]
+    Denoiser(UNet(**network), schedule, settings["prediction"])
+
+    if settings["data"] == "flowers102":
+        download_flowers102(settings["data_root"])
+    data = load_data(settings["data"], settings["data_root"], network["image_size"])
+    conditional = settings["conditional"]
+    batches = image_batches(data, config, conditional=conditional, device=device)
+    if conditional:
+        network["num_classes"] = data.num_classes
+    torch.manual_seed(config.seed)
+    denoiser = Denoiser(UNet(**network), schedule, settings["prediction"])
+    return denoiser.to(device), batches, config
+
+
+def _schedule(settings: dict) -> NoiseSchedule:
+    name = settings["schedule"]
+    if name not in SCHEDULES:
+        raise ValueError(f"Unknown schedule {name!r}: choose one of {', '.join(SCHEDULES)}.")
+    ends = {k: settings[k] for k in ("beta_start", "beta_end") if settings[k] is not None}
+    if ends and name != "linear":
+        raise ValueError("--beta-start and --beta-end belong to --schedule linear.")
+    return SCHEDULES[name](settings["timesteps"], **ends)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" is a CUDA GPU, else Apple's MPS, else the CPU.
+
+    Raises ValueError if it is not there.
+    """
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        name = next(kind for kind, there in available.items() if there)
+    if not available.get(name.split(":")[0], False):
+        raise ValueError(f"There is no device {name!r} here: leave --device out, or say cpu.")
+    return torch.device(name)

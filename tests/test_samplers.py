@@ -1,0 +1,255 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from reference import ancestral_moments, ddim_moments, dpm_solver_moments, linear_abar
+
+from ddpm_course import (
+    SAMPLERS,
+    SPACINGS,
+    Denoiser,
+    NoiseSchedule,
+    cosine_schedule,
+    dataset_oracle,
+    ddim,
+    ddpm,
+    dpm_solver_pp_2m,
+    gaussian_oracle,
+    linear_schedule,
+    rescale_zero_terminal_snr,
+    sample,
+    timesteps,
+)
+from ddpm_course.rng import generator, image_generators, randn
+
+MEAN, STD = -0.3, 0.5
+SCHEDULE = linear_schedule(1000)
+
+
+def last(steps):
+    *_, (_, x, _) = steps
+    return x
+
+
+def affine_map(sampler, ts, schedule=SCHEDULE, **options):
+    """G and H of x_0 = G x_T + H, which a deterministic sampler of Gaussian data must be."""
+    x_T = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    oracle = gaussian_oracle(MEAN, STD, schedule)
+    at_0, at_1 = last(sampler(oracle, x_T, schedule, ts, **options)).flatten().tolist()
+    return at_1 - at_0, at_0
+
+
+def test_reference_moments_of_the_anchor_page():
+    """The numpy recursions themselves, against figures worked out elsewhere."""
+    abar, ts = linear_abar(1000), timesteps(SCHEDULE, 1000, "linspace")
+    assert ddim_moments(abar, ts, MEAN, STD) == pytest.approx((-0.2990, 0.4985), abs=5e-5)
+    assert ancestral_moments(abar, ts, MEAN, STD) == pytest.approx((-0.3000, 0.4961), abs=5e-5)
+    large = ancestral_moments(abar, ts, MEAN, STD, large=True)
+    assert large == pytest.approx((-0.3000, 0.5008), abs=5e-5)
+    ten = timesteps(SCHEDULE, 10, "logsnr")
+    assert dpm_solver_moments(abar, ten, MEAN, STD)[1] == pytest.approx(0.5159, abs=5e-5)
+    abar, ts = linear_abar(350), timesteps(linear_schedule(350), 350)
+    assert ddim_moments(abar, ts, MEAN, STD)[0] == pytest.approx(-0.2743, abs=5e-5)
+    assert ancestral_moments(abar, ts, MEAN, STD)[0] == pytest.approx(-0.2978, abs=5e-5)
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 2, 10, 50, 1000])
+@pytest.mark.parametrize(
+    ("sampler", "moments"), [(ddim, ddim_moments), (dpm_solver_pp_2m, dpm_solver_moments)]
+)
+def test_deterministic_samplers_have_the_exact_moments(sampler, moments, steps, spacing):
+    ts = timesteps(SCHEDULE, steps, spacing)
+    G, H = affine_map(sampler, ts)
+    mean, std = moments(linear_abar(1000), ts, MEAN, STD)
+    assert (H, abs(G)) == pytest.approx((mean, std), rel=1e-8, abs=1e-10)
+
+
+class Unit:
+    """Stands in for the noise of step k: 1 at that step, 0 at all others."""
+
+    def __init__(self, monkeypatch, hot):
+        self.calls, self.hot = 0, hot
+        monkeypatch.setattr("ddpm_course.samplers.randn_like", self)
+
+    def __call__(self, x, generators):
+        self.calls += 1
+        return torch.full_like(x, float(self.calls - 1 == self.hot))
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+@pytest.mark.parametrize(
+    ("sampler", "options", "moments"),
+    [
+        (ddpm, {}, ancestral_moments),
+        (ddpm, {"variance": "fixed_large"}, lambda *a: ancestral_moments(*a, large=True)),
+        (ddim, {"eta": 1.0}, ancestral_moments),
+        (ddim, {"eta": 0.4}, lambda *a: ddim_moments(*a, eta=0.4)),
+    ],
+)
+def test_stochastic_samplers_have_the_exact_moments(
+    sampler, options, moments, steps, spacing, monkeypatch
+):
+    """The result is affine in x_T and in each step's noise, so its variance is the sum of the
+    squared effects of each: exact, with no random number drawn.
+    """
+    ts = timesteps(SCHEDULE, steps, spacing)
+    Unit(monkeypatch, hot=-1)
+    G, H = affine_map(sampler, ts, **options)
+    variance = G**2
+    for k in range(steps - 1):
+        unit = Unit(monkeypatch, hot=k)
+        variance += (affine_map(sampler, ts, **options)[1] - H) ** 2
+        assert unit.calls == steps - 1  # one draw a step, none at the last
+    mean, std = moments(linear_abar(1000), ts, MEAN, STD)
+    assert (H, math.sqrt(variance)) == pytest.approx((mean, std), rel=1e-8, abs=1e-10)
+
+
+def test_ddim_shrinks_unit_gaussian_data_by_the_product_of_cosines():
+    oracle = gaussian_oracle(0.0, 1.0, SCHEDULE)
+    for steps, expected in ((10, 0.814586), (50, 0.963383), (1000, 0.998124)):
+        ts = timesteps(SCHEDULE, steps, "linspace")
+        x = last(ddim(oracle, torch.ones(1, 1, dtype=torch.float64), SCHEDULE, ts)).item()
+        theta = SCHEDULE.alphas_cumprod[ts].sqrt().arccos()
+        assert x == pytest.approx(expected, abs=5e-7)
+        assert x == pytest.approx(theta.diff().cos().prod().item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("steps", [1, 2, 10, 1000])
+def test_point_mass_is_hit_exactly(name, spacing, steps):
+    point = torch.tensor([[0.7, -0.2]], dtype=torch.float64)
+    x_T = randn((3, 2), generator(0), dtype=torch.float64)
+    ts = timesteps(SCHEDULE, steps, spacing)
+    x = last(SAMPLERS[name](dataset_oracle(point, SCHEDULE), x_T, SCHEDULE, ts, generator(1)))
+    torch.testing.assert_close(x, point.expand(3, 2), rtol=1e-10, atol=1e-10)
+
+
+def test_convergence_orders():
+    """On a grid even in log-SNR, halving the step divides the error of DDIM by 2 and of the
+    second-order solver by 4.
+    """
+    errors = {}
+    for N in (40, 80, 160):
+        lam = np.linspace(-5.05, 4.6, N + 1)
+        table = torch.tensor(np.concatenate([[1.0], (1 / (1 + np.exp(-2 * lam)))[::-1]]))
+        schedule, ts = NoiseSchedule(table), list(range(N + 1, 0, -1))
+        x_T = torch.tensor([[1.3]], dtype=torch.float64)
+        a, b = (schedule.sqrt_alphas_cumprod[t].item() for t in (N + 1, 1))
+        std = [math.sqrt(c * c * STD**2 + 1 - c * c) for c in (a, b)]
+        exact = b * MEAN + (1.3 - a * MEAN) * std[1] / std[0]
+        oracle = gaussian_oracle(MEAN, STD, schedule)
+        for sampler in (ddim, dpm_solver_pp_2m):
+            error = abs(last(sampler(oracle, x_T, schedule, ts)).item() - exact)
+            errors[sampler.__name__, N] = error
+    assert errors["ddim", 40] == pytest.approx(3.809e-2, rel=1e-3)
+    assert errors["dpm_solver_pp_2m", 40] == pytest.approx(2.315e-3, rel=1e-3)
+    for name, order in (("ddim", 1), ("dpm_solver_pp_2m", 2)):
+        measured = math.log2(errors[name, 80] / errors[name, 160])
+        assert measured == pytest.approx(order, abs=0.05)
+
+
+def wild(x_t, t):
+    """A bad network's clipped estimate, so that clipping bites at every step."""
+    return (3 * torch.sin(5 * x_t)).clamp(-1, 1)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 50, 1000])
+def test_ddim_with_eta_1_is_ddpm_also_where_x0_is_clipped(steps):
+    x_T, ts = randn((4, 3), generator(0), dtype=torch.float64), timesteps(SCHEDULE, steps)
+    pairs = zip(
+        ddpm(wild, x_T, SCHEDULE, ts, generator(1)),
+        ddim(wild, x_T, SCHEDULE, ts, generator(1), eta=1.0),
+        strict=True,
+    )
+    for (s, x, x0), (s2, x2, x02) in pairs:
+        assert s == s2
+        torch.testing.assert_close(x, x2, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(x0, x02, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_each_step_is_named_and_denoised_at_its_own_time(name):
+    heard = []
+
+    def denoise(x, t):
+        heard.append(t)
+        return wild(x, t)
+
+    ts = timesteps(SCHEDULE, 5)
+    steps = list(SAMPLERS[name](denoise, torch.zeros(2, 3), SCHEDULE, ts, generator(0)))
+    assert heard == ts[:-1]
+    assert [s for s, _, _ in steps] == ts[1:]
+    torch.testing.assert_close(steps[-1][1], steps[-1][2])  # at s = 0, x_0 is the last estimate
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_x_t_itself_is_never_clipped(name):
+    first = next(iter(SAMPLERS[name](wild, 3 * torch.ones(4, 2), SCHEDULE, [1000, 900, 0])))
+    assert first[1].abs().max() > 1
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_zero_terminal_snr_is_finite(name):
+    schedule = rescale_zero_terminal_snr(SCHEDULE)
+    x_T = randn((3, 2), generator(0), dtype=torch.float64)
+    point = torch.tensor([[0.7, -0.2]], dtype=torch.float64)
+    ts = timesteps(schedule, 10)
+    x = last(SAMPLERS[name](dataset_oracle(point, schedule), x_T, schedule, ts, generator(1)))
+    torch.testing.assert_close(x, point.expand(3, 2))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_image_k_does_not_depend_on_the_batch(name, small_net):
+    denoiser = Denoiser(small_net, cosine_schedule(100), "v")
+    many = sample(denoiser, (5, 3, 8, 8), denoiser.schedule, sampler=name, steps=6, seed=3)
+    one = sample(denoiser, (1, 3, 8, 8), denoiser.schedule, sampler=name, steps=6, seed=3)
+    torch.testing.assert_close(many[:1], one, rtol=1e-4, atol=1e-5)
+    other = sample(denoiser, (1, 3, 8, 8), denoiser.schedule, sampler=name, steps=6, seed=4)
+    assert (one - other).abs().max() > 0.05
+
+
+def test_seeds_differ_in_more_than_32_bits():
+    """torch's CPU generator keeps 32 bits of a seed; names that differ above them still differ."""
+    draws = [torch.rand((), generator=generator(*name)).item() for name in ((1,), (1 + 2**32,), (1, 0), (0, 1), (1, 1))]  # noqa: E501  # fmt: skip
+    assert len(set(draws)) == 5
+    with pytest.raises(ValueError, match="0 or more"):
+        generator(-1)
+
+
+def test_one_generator_per_image():
+    rows = randn((3, 4), image_generators(7, 3))
+    assert torch.equal(rows[1], randn((1, 4), [generator(7, 1)])[0])
+    with pytest.raises(ValueError, match="one per image"):
+        randn((2, 4), image_generators(7, 3))
+
+
+def test_progress_sees_every_step():
+    seen = []
+
+    def progress(steps):
+        for step in steps:
+            seen.append(step[0])
+            yield step
+
+    sample(wild, (2, 3), SCHEDULE, steps=4, progress=progress)
+    assert seen == [750, 500, 250, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"sampler": "euler"}, "choose one of ddpm, ddim, dpm_solver_pp_2m"),
+        ({"steps": 0}, "not 0"),
+        ({"steps": 1001}, "not 1001"),
+        ({"spacing": "karras"}, "Unknown spacing"),
+        ({"sampler": "ddim", "eta": 1.5}, "eta runs from 0"),
+        ({"sampler": "ddpm", "variance": "learned"}, "fixed_small"),
+    ],
+)
+def test_bad_requests_are_refused(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        sample(wild, (2, 3), SCHEDULE, **options)
