@@ -5,6 +5,7 @@ worker processes are needed. Each loader is f(root, size) and is listed in `DATA
 """
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -130,6 +131,24 @@ def load_data(name: str, root: Path | str, size: int) -> ImageData:
     if name not in DATASETS:
         raise ValueError(f"Unknown data set {name!r}: choose one of {', '.join(DATASETS)}.")
     return DATASETS[name](Path(root), size)
+
+
+def example_images(number: int, size: int) -> tuple[Tensor, str]:
+    """Pictures for a notebook, u8[number,3,size,size], and a sentence that says what they are.
+
+    Flowers-102 if it lies under the folder DDPM_DATA_ROOT (by default ../data, beside the
+    notebooks), else procedural flowers. Nothing is downloaded.
+    """
+    root = os.environ.get("DDPM_DATA_ROOT", "../data")
+    try:
+        images = flowers102(root, size, split="train").images
+    except FileNotFoundError:
+        return synthetic_flowers(number, size, seed=0)[0], (
+            "Data: procedural flowers, drawn by formula. For photographs, run "
+            "`uv run ddpm-course download` in the project's folder, then this notebook again."
+        )
+    spread = torch.linspace(0, len(images) - 1, number).long()
+    return images[spread], f"Data: photographs, Oxford 102 Flowers under {root}."
 
 
 def _readable(read: Callable, path: Path):

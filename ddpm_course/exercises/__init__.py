@@ -1,0 +1,1 @@
+"""Exercises of the notebooks: one module each, with solutions and checks side by side."""

@@ -1,0 +1,104 @@
+"""How an exercise is checked: the learner's function goes in, one that works comes out.
+
+`my_function = check(my_function)` prints "not attempted yet", what is wrong in words, or
+"correct", and hands back the learner's function if it is right, else the reference, so that the
+cells below always run. With DDPM_CHECK=strict in the environment (our tests) it raises instead.
+"""
+
+import ast
+import inspect
+import os
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from IPython.display import Markdown, display
+
+
+class NotAttempted(Exception):
+    """The cell still holds the stub."""
+
+
+class Wrong(AssertionError):
+    """An answer that is not right; the message says why in words."""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    solution: Callable
+    test: Callable[[Callable], None]
+    hint: str
+
+
+class Exercises:
+    """The exercises of one notebook, by the name of the function to write."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Exercise] = {}
+
+    def add(self, test: Callable[[Callable], None], hint: str) -> Callable[[Callable], Callable]:
+        """Decorate the solution. `test(f)` raises `Wrong` if f is not right."""
+
+        def register(solution: Callable) -> Callable:
+            self.by_name[solution.__name__] = Exercise(solution, test, hint)
+            return solution
+
+        return register
+
+    def check(self, f: Callable) -> Callable:
+        """Print a verdict on f and return f, or the solution if f is missing or wrong."""
+        exercise = self._named(f.__name__)
+        strict = os.environ.get("DDPM_CHECK") == "strict"
+        try:
+            if is_stub(f):
+                raise NotAttempted("not attempted yet")
+            try:
+                exercise.test(f)
+            except (Wrong, NotAttempted):
+                raise
+            except Exception as error:
+                raise Wrong(f"it stopped with {type(error).__name__}: {error}") from error
+        except (NotAttempted, Wrong) as verdict:
+            if strict:
+                raise
+            mark = "○" if isinstance(verdict, NotAttempted) else "✗"
+            print(f"{mark} {f.__name__}: {verdict}\n  The cells below use the reference version.")
+            return exercise.solution
+        print(f"✓ {f.__name__}: correct")
+        return f
+
+    def hint(self, name: str) -> None:
+        """Show one hint."""
+        display(Markdown(f"**Hint.** {self._named(name).hint}"))
+
+    def solution(self, name: str) -> None:
+        """Show the solution as code."""
+        display(Markdown(f"```python\n{self.source(name)}\n```"))
+
+    def source(self, name: str) -> str:
+        """The solution as text: the function without its decorator."""
+        text = textwrap.dedent(inspect.getsource(self._named(name).solution))
+        return text[text.index("def ") :].rstrip()
+
+    def _named(self, name: str) -> Exercise:
+        if name not in self.by_name:
+            raise ValueError(
+                f"There is no exercise {name!r} here: choose one of {', '.join(self.by_name)}."
+            )
+        return self.by_name[name]
+
+
+def is_stub(f: Callable) -> bool:
+    """Whether f's body does nothing yet: only a docstring, `...`, `pass` or a raise."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(f))).body[0].body  # type: ignore[attr-defined]
+    return all(
+        isinstance(line, ast.Pass | ast.Raise)
+        or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
+        for line in body
+    )
+
+
+def require(truth: bool, otherwise: str) -> None:
+    """Raise `Wrong` with that sentence unless it is true."""
+    if not truth:
+        raise Wrong(otherwise)
