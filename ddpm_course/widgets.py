@@ -43,8 +43,7 @@ def schedule_explorer(x0: Tensor) -> w.VBox:
     T = w.IntSlider(value=350, min=10, max=1000, step=10, description="T")
     t = w.IntSlider(value=100, min=0, max=350, description="t")
     curves, text = w.HTML(), w.Label()
-    pictures = w.Image(format="png", layout=w.Layout(width="404px", object_fit="contain"))
-    caption = w.HTML("left: x_t at your t · right: x_T, where noising ends")
+    at_t, at_T = (w.Image(format="png", layout=w.Layout(width="192px")) for _ in range(2))
 
     def redraw(change=None) -> None:
         linear = name.value == "linear"
@@ -52,12 +51,8 @@ def schedule_explorer(x0: Tensor) -> w.VBox:
         ends = {"beta_start": beta_start.value, "beta_end": beta_end.value} if linear else {}
         schedule = SCHEDULES[name.value](T.value, **ends)
         now = min(t.value, T.value)
-        times = torch.tensor([now, T.value])
-        batch = x0.expand(2, *x0.shape)
-        x = q_sample(batch, times, noise.expand_as(batch), schedule)
-        buffer = io.BytesIO()
-        image_grid(to_uint8(x), 2, tile=192).save(buffer, format="png", compress_level=1)
-        pictures.value = buffer.getvalue()
+        at_t.value = _png(q_sample(x0, now, noise, schedule))
+        at_T.value = _png(q_sample(x0, T.value, noise, schedule))
         curves.value = _curves(schedule, now)
         text.value = describe(schedule, now)
 
@@ -69,7 +64,16 @@ def schedule_explorer(x0: Tensor) -> w.VBox:
         control.observe(redraw, "value")
     redraw()
     controls = w.VBox([name, beta_start, beta_end, T, t])
-    return w.VBox([w.HBox([controls, w.VBox([pictures, caption])]), curves, text])
+    seen = w.VBox([at_t, w.HTML("x<sub>t</sub>, at your t")])
+    end = w.VBox([at_T, w.HTML("x<sub>T</sub>, where sampling starts")])
+    return w.VBox([w.HBox([controls, seen, end]), curves, text])
+
+
+def _png(x: Tensor) -> bytes:
+    """f[3,S,S] in [-1, 1] as a PNG file, 192 pixels a side or a little less."""
+    buffer = io.BytesIO()
+    image_grid(to_uint8(x[None]), tile=192).save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()
 
 
 def _curves(schedule: NoiseSchedule, t: int) -> str:
@@ -98,14 +102,14 @@ def _panel(left: int, title: str, values: Tensor, low: float, high: float, t: in
 
     numbers = values.tolist()
     points = " ".join(f"{x(k):.1f},{y(numbers[k]):.1f}" for k in ts)
-    bottom, top = y(low), y(high)
+    bottom, top, ink = y(low), y(high), 'fill="currentColor"'  # readable on dark pages too
     return (
         f'<rect x="{x(0)}" y="{top}" width="{across}" height="{down}" fill="white" stroke="#bbb"/>'
-        f'<text x="{x(T / 2)}" y="{top - 8}" text-anchor="middle" fill="currentColor">{title}</text>'
-        f'<text x="{x(0) - 4}" y="{top + 8}" text-anchor="end" fill="currentColor">{high:g}</text>'
-        f'<text x="{x(0) - 4}" y="{bottom}" text-anchor="end" fill="currentColor">{low:g}</text>'
-        f'<text x="{x(0)}" y="{bottom + 15}" fill="currentColor">0</text>'
-        f'<text x="{x(T)}" y="{bottom + 15}" text-anchor="end" fill="currentColor">T = {T}</text>'
+        f'<text x="{x(T / 2)}" y="{top - 8}" text-anchor="middle" {ink}>{title}</text>'
+        f'<text x="{x(0) - 4}" y="{top + 8}" text-anchor="end" {ink}>{high:g}</text>'
+        f'<text x="{x(0) - 4}" y="{bottom}" text-anchor="end" {ink}>{low:g}</text>'
+        f'<text x="{x(0)}" y="{bottom + 15}" {ink}>0</text>'
+        f'<text x="{x(T)}" y="{bottom + 15}" text-anchor="end" {ink}>T = {T}</text>'
         f'<line x1="{x(t)}" x2="{x(t)}" y1="{top}" y2="{bottom}" stroke="#888"/>'
         f'<polyline points="{points}" fill="none" stroke="{COLOURS["x_t"]}" stroke-width="2"/>'
         f'<circle cx="{x(t)}" cy="{y(numbers[t]):.1f}" r="4" fill="{COLOURS["noise"]}"/>'

@@ -52,7 +52,7 @@ def test_time_embedding():
         ((64, 512), 16),
         ((8, 24, 48), 2),
         ((4,), 1),
-    ],  # noqa: E501  # fmt: skip
+    ],
 )
 def test_groups_divide_every_width_and_hold_four_channels(channels, groups):
     assert norm_groups(channels) == groups

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+import ddpm_course as dc
 from ddpm_course.diffusion import q_sample as package_q_sample
 from ddpm_course.exercises.checking import Exercises, Wrong, require
 from ddpm_course.schedules import cosine_schedule, linear_schedule
@@ -215,8 +216,8 @@ def _test_cosine_alphas_cumprod(f) -> None:
 
 @exercises.add(
     _test_cosine_alphas_cumprod,
-    "Let u = t/T for t = 0..T. Compute f = cos²((u + s)/(1 + s) · π/2) for all of them at once, and "
-    "divide by its first value.",
+    "Let u = t/T for t = 0..T. Compute f = cos²((u + s)/(1 + s) · π/2) for all of them at once, "
+    "and divide by its first value.",
 )
 def cosine_alphas_cumprod(T, s):
     """ᾱ_0..ᾱ_T of the cosine schedule, before any clipping."""
@@ -249,13 +250,13 @@ def _test_beta_end_for(f) -> None:
 @exercises.add(
     _test_beta_end_for,
     "ᾱ_T falls as β_T grows, so bisect: keep an interval, try its middle with "
-    "`linear_schedule(T, 1e-4, middle)`, and keep the half that holds the target.",
+    "`dc.linear_schedule(T, 1e-4, middle)`, and keep the half that holds the target.",
 )
 def beta_end_for(T, target):
     """The β_T with which a linear schedule of T steps, from β_1 = 1e-4, ends in ᾱ_T = target."""
     low, high = 1e-4, 0.999
     for _ in range(50):
         middle = (low + high) / 2
-        reached = linear_schedule(T, 1e-4, middle).alphas_cumprod[-1].item()
+        reached = dc.linear_schedule(T, 1e-4, middle).alphas_cumprod[-1].item()
         low, high = (middle, high) if reached > target else (low, middle)
     return middle

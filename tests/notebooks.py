@@ -1,0 +1,38 @@
+"""The notebooks as tests see them: read, solve, run."""
+
+import os
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def exercise_name(cell):
+    """The exercise that a cell is a stub of, or None."""
+    return next((t.split(":", 1)[1] for t in tags(cell) if t.startswith("exercise:")), None)
+
+
+def solved(notebook, exercises):
+    """A copy with every stub replaced by its solution."""
+    for cell in notebook.cells:
+        if name := exercise_name(cell):
+            cell.source = f"{exercises.source(name)}\n\n\n{name} = check({name})"
+    return notebook
+
+
+def run(notebook, **environment):
+    """Execute from top to bottom in the notebooks' folder; raises at the first error."""
+    client = NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(FOLDER)}})
+    client.execute(env=os.environ | environment)
+    return notebook

@@ -1,0 +1,181 @@
+"""The course as a learner meets it: JupyterLab in a real browser, sliders moved by hand.
+
+Skipped where Chromium is not installed, unless DDPM_REQUIRE_BROWSER is set (CI sets it).
+"""
+
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from notebooks import FOLDER
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+# JupyterLab calls a kernel idle before it is connected; running cells then opens a dialog.
+READY = """() => {
+  const widget = window.jupyterapp?.shell?.currentWidget;
+  const session = widget?.context?.sessionContext, kernel = session?.session?.kernel;
+  return !!(widget?.context?.isReady && session?.isReady && kernel
+    && kernel.connectionStatus === 'connected' && kernel.status === 'idle');
+}"""
+ERRORS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+  .flatMap(cell => cell.toJSON().outputs ?? [])
+  .filter(output => output.output_type === 'error').map(output => output.evalue)"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab over a copy of the notebooks, on this machine only: its address and token."""
+    if CHROMIUM is None:
+        message = "no Chromium is installed (Debian: apt-get install chromium)"
+        if os.environ.get("DDPM_REQUIRE_BROWSER"):
+            pytest.fail(message)
+        pytest.skip(message)
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(FOLDER, home / "notebooks")
+    settings = home / "config" / "labconfig" / "page_config.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(
+        '{"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": true}}'
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    token, base = secrets.token_hex(16), f"http://127.0.0.1:{port}"
+    folders = {
+        "HOME": "",
+        "JUPYTER_CONFIG_DIR": "config",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        "IPYTHONDIR": "ipython",
+    }
+    command = [
+        *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
+        *("--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"),
+        *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={home / 'notebooks'}"),
+        "--LabApp.expose_app_in_browser=True",
+    ]
+    environment = os.environ | {name: str(home / folder) for name, folder in folders.items()}
+    with (home / "lab.log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=home)
+        try:
+            _wait_for(f"{base}/api?token={token}", server, home / "lab.log")
+            yield base, token
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _wait_for(address, server, log):
+    for _ in range(600):
+        if server.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(address, timeout=1).read()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise RuntimeError(log.read_text()[-3000:])
+
+
+@pytest.fixture
+def page(tmp_path):
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=CHROMIUM,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1280, "height": 1000},
+        )
+        context.set_default_timeout(60_000)
+        expect.set_options(timeout=15_000)
+        yield context.pages[0]
+        context.close()
+
+
+def open_and_run(page, lab, name):
+    """Open a notebook, run all its cells and check that none failed."""
+    base, token = lab
+    page.goto(f"{base}/lab/tree/{name}?token={token}&reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    page.wait_for_function(READY)
+    page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_function(READY, timeout=180_000)
+    assert page.evaluate(ERRORS) == []
+
+
+def slider(page, label):
+    row = page.locator(
+        ".widget-slider", has=page.locator(".widget-label", has_text=re.compile(f"^{label}$"))
+    )
+    row.scroll_into_view_if_needed()
+    return row
+
+
+def test_schedule_explorer(page, lab):
+    """Notebook 01: every control moves what is drawn and what is said."""
+    open_and_run(page, lab, "01_forward_noising.ipynb")
+    beta_end, t, T = (slider(page, name) for name in ("β_T", "t", "T"))
+    says = page.locator(".widget-label", has_text="SNR =")
+    chart = page.locator(".widget-html svg")
+    picture = page.locator("img.widget-image").first
+    expect(beta_end.locator(".widget-readout")).to_have_text("0.020")
+    expect(says).to_contain_text("at T, 17 % of x_0 is left")
+
+    def changes():
+        return picture.get_attribute("src"), chart.inner_html()
+
+    def moved(before):
+        expect(picture).not_to_have_attribute("src", before[0])
+        assert chart.inner_html() != before[1]
+
+    before = changes()
+    beta_end.locator(".noUi-handle").focus()
+    page.keyboard.press("ArrowRight")
+    expect(beta_end.locator(".widget-readout")).to_have_text("0.021")
+    expect(says).to_contain_text("at T, 16 % of x_0 is left")
+    moved(before)
+
+    before = changes()
+    handle = t.locator(".noUi-handle").bounding_box()
+    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=6)
+    page.mouse.up()
+    expect(t.locator(".widget-readout")).not_to_have_text("100")
+    moved(before)
+
+    before = changes()
+    T.locator(".noUi-handle").focus()
+    page.keyboard.press("End")
+    expect(T.locator(".widget-readout")).to_have_text("1000")
+    moved(before)
+
+    before = changes()
+    page.locator(".widget-dropdown select").select_option("cosine")
+    expect(says).to_contain_text("at T, 0.0049 % of x_0 is left")
+    moved(before)
+    if folder := os.environ.get("DDPM_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/explorer.png")

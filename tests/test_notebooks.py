@@ -1,0 +1,98 @@
+"""What holds for every notebook. That each one runs as it stands is nbval's part of `pytest`."""
+
+import base64
+import io
+import re
+
+import pytest
+from nbclient.exceptions import CellExecutionError
+from PIL import Image
+from test_exercises import NOTEBOOKS
+
+from notebooks import PATHS, exercise_name, read, run, solved, tags
+
+each = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+@each
+def test_committed_executed_in_order_and_without_errors(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+
+
+@each
+def test_committed_without_widget_state(path):
+    notebook = read(path)
+    assert "widgets" not in notebook.metadata
+    assert "widget-view" not in path.read_text()
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@each
+def test_small(path):
+    assert path.stat().st_size <= 600_000
+    for cell in code_cells(path):
+        assert len(cell.source.splitlines()) <= 15, cell.source
+
+
+@each
+def test_no_photograph_was_in_when_it_was_run(path):
+    sources = [c for c in code_cells(path) if "data-source" in tags(c)]
+    assert len(sources) == 1
+    text = "".join(output.text for output in sources[0].outputs)
+    assert text.startswith(("Data: procedural flowers", "Data: starter set"))
+
+
+@each
+def test_every_figure_has_alternative_text(path):
+    pictures = 0
+    for output in (output for cell in code_cells(path) for output in cell.outputs):
+        if "image/png" in output.get("data", {}):
+            pictures += 1
+            alt = output.metadata["image/png"]["alt"]
+            assert len(alt) > 30
+            image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+            assert image.width <= 1000  # readable on a laptop without being scaled down
+    assert pictures > 0
+
+
+@each
+def test_says_what_it_teaches_needs_and_takes(path):
+    first = read(path).cells[0].source
+    assert re.match(rf"# {path.stem[:2]} · ", first)
+    for part in ("After this notebook you can", "**You need**", "**Time:**"):
+        assert part in first
+    assert "arxiv.org" in read(path).cells[-1].source
+
+
+@each
+def test_every_exercise_has_a_cell_and_every_cell_an_exercise(path):
+    names = [name for cell in read(path).cells if (name := exercise_name(cell))]
+    assert names == list(NOTEBOOKS[path.stem].by_name)
+    assert len(names) >= 3
+
+
+@each
+def test_solved_notebook_passes_strictly(path):
+    run(solved(read(path), NOTEBOOKS[path.stem]), DDPM_CHECK="strict")
+
+
+@each
+def test_stubs_do_not_pass_strictly(path):
+    with pytest.raises(CellExecutionError, match="not attempted yet"):
+        run(read(path), DDPM_CHECK="strict")
+
+
+@pytest.mark.release
+@each
+def test_runs_with_and_without_real_data(path, real_flowers, tmp_path):
+    for root, opening in ((real_flowers, "Data: photographs"), (tmp_path, "Data: procedural")):
+        notebook = run(read(path), DDPM_DATA_ROOT=str(root))
+        [cell] = [c for c in notebook.cells if "data-source" in tags(c)]
+        assert cell.outputs[0].text.startswith(opening)
