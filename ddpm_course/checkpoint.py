@@ -21,9 +21,12 @@ from ddpm_course.weights import CONFIG, MODEL, save_pretrained
 STATE, METRICS = "training_state.safetensors", "metrics.csv"
 
 
-def holds_run(folder: Path) -> bool:
-    """Whether this folder already holds a run, or weights."""
-    return any((folder / name).exists() for name in (STATE, METRICS, CONFIG, MODEL))
+def refuse_to_overwrite(folder: Path | str | None) -> None:
+    """Raise ValueError if the folder already holds a run, or weights."""
+    if folder and any((Path(folder) / name).exists() for name in (STATE, METRICS, CONFIG, MODEL)):
+        raise ValueError(
+            f"{folder} already holds a run: go on with it (--resume), or name another."
+        )
 
 
 def steps_done(folder: Path) -> int:

@@ -11,7 +11,7 @@ import typer
 from click.core import ParameterSource
 from tqdm import tqdm
 
-from ddpm_course.checkpoint import holds_run, steps_done
+from ddpm_course.checkpoint import refuse_to_overwrite, steps_done
 from ddpm_course.data import DATASETS, download_flowers102, to_uint8
 from ddpm_course.diffusion import PREDICTIONS, Denoise, Denoiser, guided
 from ddpm_course.pictures import image_grid, save_image
@@ -123,10 +123,8 @@ def train_command(
         source = context.get_parameter_source
         given = {k for k in settings if source(k) is ParameterSource.COMMANDLINE}
         settings = settings_to_resume(out, settings, given)
-    elif holds_run(out):
-        raise ValueError(
-            f"{out} already holds a run: add --resume to go on with it, or name another --out."
-        )
+    else:
+        refuse_to_overwrite(out)
     if settings["sample_every"] < 1:
         raise ValueError(f"sample_every must be 1 or more, not {settings['sample_every']}.")
     denoiser, batches, config = prepare(settings)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddpm_course.checkpoint import TrainingFolder
+from ddpm_course.checkpoint import TrainingFolder, refuse_to_overwrite
 from ddpm_course.data import ImageData, to_unit
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.ema import EMA
@@ -164,8 +164,9 @@ def train(
     saved; so it is when the caller stops asking for states. Dropout draws from torch's global
     generator, which every step seeds anew.
 
-    Raises ValueError if `resume` finds no state, one of a run that was set up differently, or
-    nothing left to do; FloatingPointError when the loss is no longer finite.
+    Raises ValueError if `folder` holds a run already, or if `resume` finds no state, one of a run
+    that was set up differently, or nothing left to do; FloatingPointError when the loss is no
+    longer finite.
     """
     optimizer = torch.optim.AdamW(denoiser.net.parameters(), weight_decay=0.0)
     ema = EMA(denoiser, config.ema_decay)
@@ -173,6 +174,7 @@ def train(
     if resume:
         done = saved = store.load()
     else:
+        refuse_to_overwrite(folder)
         done = saved = 0
         store.save(0)  # a folder that cannot be written to is found out now, not hours later
     if done >= config.steps:
