@@ -30,8 +30,16 @@ def refuse_to_overwrite(folder: Path | str | None) -> None:
 
 
 def steps_done(folder: Path) -> int:
-    """Steps behind the folder's training state; 0 where there is none."""
-    return load_tensors(folder / STATE)[1]["step"] if (folder / STATE).is_file() else 0
+    """Steps behind the folder's training state; 0 where there is none.
+
+    Raises ValueError if the file is damaged or holds something else.
+    """
+    if not (folder / STATE).is_file():
+        return 0
+    _, metadata = load_tensors(folder / STATE)
+    if "step" not in metadata:
+        raise ValueError(f"{folder / STATE} holds no training state: restore it from a copy.")
+    return metadata["step"]
 
 
 class TrainingFolder:
@@ -73,7 +81,10 @@ class TrainingFolder:
         Raises ValueError in a sentence if there is nothing to go on from, or it does not fit.
         """
         if self.folder is None or not (self.folder / STATE).is_file():
-            raise ValueError(f"{self.folder} holds no training state to resume from.")
+            raise ValueError(
+                f"{self.folder} holds no training state to resume from: start a run in another "
+                "folder, or remove this one."
+            )
         tensors, metadata = load_tensors(self.folder / STATE)
         self._refuse_other_run(metadata.get("identity", {}))
         network = _without_prefix(tensors, "network.")

@@ -1,6 +1,7 @@
 """The command line: `ddpm-course train`, `sample` and `download`."""
 
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Annotated
 
 import torch
 import typer
-from click.core import ParameterSource
 from tqdm import tqdm
 
 from ddpm_course.checkpoint import refuse_to_overwrite, steps_done
@@ -37,78 +37,78 @@ def one_of(choices) -> str:
 
 def main() -> None:
     """Run the command line. What a user can mend ends in one sentence and exit code 1."""
+    threading.excepthook = _report_thread
     try:
         app()
     except (ValueError, OSError, ArithmeticError) as error:
         sys.exit(f"ddpm-course: {_sentence(error)}")
 
 
+def _report_thread(args: threading.ExceptHookArgs) -> None:
+    """Say nothing of a full disk: TensorBoard's thread hands it to the main one, which does."""
+    if not issubclass(args.exc_type, OSError):
+        threading.__excepthook__(args)
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename or 'while writing'}."
+        return error.strerror + (f": {error.filename}." if error.filename else " while writing.")
     return str(error)
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+ForData = partial(typer.Option, rich_help_panel="Data")
+ForModel = partial(typer.Option, rich_help_panel="Network and noise")
+ForTraining = partial(typer.Option, rich_help_panel="Training")
+ForRecords = partial(typer.Option, rich_help_panel="What is kept")
+DEFAULT = TrainConfig()
 
 
 @app.command("train")
 def train_command(
     context: typer.Context,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the run: config, metrics, weights, samples.")
-    ],
-    preset: Annotated[str, typer.Option(help="Network: " + one_of(PRESETS))] = "tiny",
-    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = TrainConfig.steps,
-    data: Annotated[str, typer.Option(help=one_of(DATASETS))] = "flowers102",
-    data_root: Annotated[Path, typer.Option(help="Folder of the data.")] = Path("data"),
+    out: Annotated[Path, typer.Option(help="Folder for the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    image_size: Annotated[
-        int | None, typer.Option(help="Pixels a side; default: the preset's.")
-    ] = None,
+    device: Device = "auto",
+    data: Annotated[str, ForData(help=one_of(DATASETS))] = "flowers102",
+    data_root: Annotated[Path, ForData(help="Where it lies, or is downloaded to.")] = Path("data"),
+    image_size: Annotated[int | None, ForData(help="Pixels a side; default: the preset's.")] = None,
+    flip: Annotated[bool, ForData(help="Mirror half of the images.")] = DEFAULT.flip,
+    preset: Annotated[str, ForModel(help=one_of(PRESETS))] = "tiny",
     conditional: Annotated[
-        bool, typer.Option("--conditional", help="Learn the labels too, for guidance.")
+        bool, ForModel("--conditional", help="Learn labels, for guidance.")
     ] = False,
-    dropout: Annotated[float, typer.Option(help="Inside the network, 0 to 1.")] = 0.0,
-    prediction: Annotated[str, typer.Option(help=one_of(PREDICTIONS))] = "v",
-    schedule: Annotated[str, typer.Option(help=one_of(SCHEDULES))] = "cosine",
-    timesteps: Annotated[int, typer.Option(help="T, the number of noising steps.")] = 1000,
-    beta_start: Annotated[
-        float | None, typer.Option(help="β_1 of the linear schedule; default 1e-4.")
-    ] = None,
-    beta_end: Annotated[
-        float | None, typer.Option(help="β_T of the linear schedule; default 2e-2.")
-    ] = None,
+    dropout: Annotated[float, ForModel(help="Inside the network, 0 to 1.")] = 0.0,
+    prediction: Annotated[str, ForModel(help=one_of(PREDICTIONS))] = "v",
+    schedule: Annotated[str, ForModel(help=one_of(SCHEDULES))] = "cosine",
+    timesteps: Annotated[int, ForModel(help="T, the number of noising steps.")] = 1000,
+    beta_start: Annotated[float | None, ForModel(help="β_1 if linear; default 1e-4.")] = None,
+    beta_end: Annotated[float | None, ForModel(help="β_T if linear; default 2e-2.")] = None,
+    steps: Annotated[int, ForTraining(help="Optimiser steps in all.")] = DEFAULT.steps,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images a step; default: the preset's.")
+        int | None, ForTraining(help="Images a step; default: the preset's.")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of AdamW, after warm-up; default: the preset's.")
+        float | None, ForTraining(help="Of AdamW, after warm-up; default: the preset's.")
     ] = None,
     warmup_steps: Annotated[
-        int, typer.Option(help="Steps until the learning rate is reached.")
-    ] = TrainConfig.warmup_steps,
-    grad_clip: Annotated[
-        float, typer.Option(help="Longest gradient (2-norm).")
-    ] = TrainConfig.grad_clip,
+        int, ForTraining(help="Steps until the learning rate is reached.")
+    ] = DEFAULT.warmup_steps,
+    grad_clip: Annotated[float, ForTraining(help="Longest gradient, 2-norm.")] = DEFAULT.grad_clip,
     ema_decay: Annotated[
-        float, typer.Option(help="Memory of the averaged weights.")
-    ] = TrainConfig.ema_decay,
+        float, ForTraining(help="Memory of the mean weights.")
+    ] = DEFAULT.ema_decay,
     label_dropout: Annotated[
-        float, typer.Option(help="Share of labels hidden, with --conditional.")
-    ] = TrainConfig.label_dropout,
-    flip: Annotated[bool, typer.Option(help="Mirror half of the images.")] = TrainConfig.flip,
-    seed: Annotated[int, typer.Option(help="Names every random draw.")] = TrainConfig.seed,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = TrainConfig.precision,
-    log_every: Annotated[
-        int, typer.Option(help="Steps between lines of metrics.")
-    ] = TrainConfig.log_every,
+        float, ForTraining(help="Share of labels hidden, if conditional.")
+    ] = DEFAULT.label_dropout,
+    precision: Annotated[str, ForTraining(help="auto, fp32 or bf16.")] = DEFAULT.precision,
+    seed: Annotated[int, ForTraining(help="Names every random draw.")] = DEFAULT.seed,
+    log_every: Annotated[int, ForRecords(help="Steps between metrics.")] = DEFAULT.log_every,
     checkpoint_every: Annotated[
-        int, typer.Option(help="Steps between checkpoints.")
-    ] = TrainConfig.checkpoint_every,
-    sample_every: Annotated[int, typer.Option(help="Steps between sample grids.")] = 100,
-    track: Annotated[str, typer.Option(help=one_of(TRACKERS))] = "tensorboard",
-    device: Device = "auto",
+        int, ForRecords(help="Steps between checkpoints.")
+    ] = DEFAULT.checkpoint_every,
+    sample_every: Annotated[int, ForRecords(help="Steps between sample grids.")] = 100,
+    track: Annotated[str, ForRecords(help=one_of(TRACKERS))] = "tensorboard",
 ) -> None:
     """Train a network and keep config, metrics, weights and sample grids in one folder.
 
@@ -121,7 +121,7 @@ def train_command(
         raise ValueError(f"--out {out} is a file: name a folder for the run.")
     if resume:
         source = context.get_parameter_source
-        given = {k for k in settings if source(k) is ParameterSource.COMMANDLINE}
+        given = {k for k in settings if getattr(source(k), "name", None) == "COMMANDLINE"}
         settings = settings_to_resume(out, settings, given)
     else:
         refuse_to_overwrite(out)
@@ -203,7 +203,7 @@ def sample_command(
     device: Device = "auto",
 ) -> None:
     """Draw images from trained weights into one PNG."""
-    if out.suffix.lower() != ".png" or out.is_dir():
+    if out.suffix.lower() != ".png" or out.is_dir() or out.parent.is_file():
         raise ValueError(f"--out names a PNG file, such as flowers.png, not {out}.")
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: name another file, or add --overwrite.")

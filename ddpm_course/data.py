@@ -57,8 +57,14 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
     from torchvision.datasets import Flowers102  # here, because it takes seconds to import
 
     root = Path(root)
+    folder = root / "flowers-102"
+    mend = f"remove {folder} and run `ddpm-course download --data-root {root}`"
+
+    def load(path: Path) -> Tensor:
+        return _square(path, size, mend, lambda image: image)
+
     try:
-        parts = [Flowers102(root, split=name) for name in split.split("+")]
+        parts = [Flowers102(root, split=name, loader=load) for name in split.split("+")]
     except RuntimeError as error:
         raise FileNotFoundError(
             f"Flowers-102 is not complete under {root}: run `ddpm-course download --data-root "
@@ -66,15 +72,10 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
         ) from error
 
     def decode() -> ImageData:
-        images, labels = [], []
-        for part in parts:
-            for k in range(len(part)):
-                image, label = _readable(lambda k=k, part=part: part[k], root / "flowers-102")
-                images.append(_square(image, size))
-                labels.append(label)
+        pairs = [part[k] for part in parts for k in range(len(part))]
+        images, labels = zip(*pairs, strict=True)
         return ImageData(torch.stack(images), torch.tensor(labels))
 
-    folder = root / "flowers-102"
     sources = [*sorted(folder.glob("*.mat")), *sorted((folder / "jpg").glob("*.jpg"))]
     return _cached(folder / "cache" / f"{split}-{size}px.safetensors", sources, decode)
 
@@ -104,12 +105,15 @@ def folder(root: Path | str, size: int) -> ImageData:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder of pictures: name one with --data-root.")
     hidden = root / ".ddpm_course"
-    sources = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES)
+    sources = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
     if not sources:
         raise FileNotFoundError(f"{root} holds no pictures ({', '.join(PICTURES)}).")
 
+    def load(path: Path) -> Tensor:
+        return _square(path, size, "replace or remove it", _middle)
+
     def decode() -> ImageData:
-        return ImageData(torch.stack([_cropped(path, size) for path in sources]), None)
+        return ImageData(torch.stack([load(path) for path in sources]), None)
 
     return _cached(hidden / f"{size}px.safetensors", sources, decode)
 
@@ -151,30 +155,25 @@ def example_images(number: int, size: int) -> tuple[Tensor, str]:
     return images[spread], f"Data: photographs, Oxford 102 Flowers under {root}."
 
 
-def _readable(read: Callable, path: Path):
-    """read(), with whatever Pillow says about a bad picture as one sentence."""
+def _square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:
+    """A picture as u8[3,size,size], cropped by `crop`, then squeezed to a square.
+
+    Whatever Pillow says about a bad one becomes one sentence, with `mend` as the way out.
+    """
     try:
-        return read()
+        with Image.open(path) as image:
+            cropped = crop(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"A picture in {path} cannot be read ({error}): replace or remove it."
-        ) from error
-
-
-def _square(image: Image.Image, size: int) -> Tensor:
-    """A Pillow image as u8[3,size,size], squeezed to a square."""
-    resized = image.convert("RGB").resize((size, size), Image.Resampling.LANCZOS)
+        raise ValueError(f"The picture {path} cannot be read ({error}): {mend}.") from error
+    resized = cropped.resize((size, size), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 
-def _cropped(path: Path, size: int) -> Tensor:
-    def read() -> Tensor:
-        with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-        side = min(upright.size)
-        return _square(ImageOps.fit(upright, (side, side)), size)
-
-    return _readable(read, path)
+def _middle(image: Image.Image) -> Image.Image:
+    """The middle square of a picture, turned upright as its EXIF data say."""
+    upright = ImageOps.exif_transpose(image).convert("RGB")
+    side = min(upright.size)
+    return ImageOps.fit(upright, (side, side))
 
 
 def _cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData]) -> ImageData:

@@ -1,10 +1,12 @@
 """From the settings of `ddpm-course train`, a flat dict that JSON can hold, to what they mean."""
 
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 import torch
 
+from ddpm_course.checkpoint import STATE
 from ddpm_course.data import download_flowers102, load_data
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
@@ -30,8 +32,12 @@ def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
 
     Raises ValueError if there is no run, or if one of the given settings would change it.
     """
-    if not (folder / CONFIG).is_file():
-        raise ValueError(f"{folder} holds no run to resume: start one without --resume.")
+    for name in (CONFIG, STATE):
+        if not (folder / name).is_file():
+            raise ValueError(
+                f"{folder} holds no run to resume, for lack of a {name}: start one without "
+                "--resume, in a folder that is empty or new."
+            )
     stored = read_config(folder).get("run", {})
     for name in sorted(given - FREE):
         if settings[name] != stored.get(name):
@@ -63,6 +69,8 @@ def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
     network = preset.network | {"dropout": settings["dropout"]}
     if settings["image_size"] is not None:
         network["image_size"] = settings["image_size"]
+    if network["image_size"] < 1:
+        raise ValueError(f"image_size must be 1 or more, not {network['image_size']}.")
     Denoiser(UNet(**network), schedule, settings["prediction"])
 
     if settings["data"] == "flowers102":
@@ -99,6 +107,7 @@ def pick_device(name: str = "auto") -> torch.device:
     }
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)
-    if not available.get(name.split(":")[0], False):
-        raise ValueError(f"There is no device {name!r} here: leave --device out, or say cpu.")
-    return torch.device(name)
+    with suppress(RuntimeError):  # a number that is not there, as in cuda:9
+        if available.get(name.split(":")[0], False):
+            return torch.empty(0, device=name).device
+    raise ValueError(f"There is no device {name!r} here: leave --device out, or say cpu.")

@@ -4,6 +4,7 @@ Accelerate takes seconds to import, so it is imported by those who open a tracke
 `ddpm-course --help`.
 """
 
+import hashlib
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,10 +27,13 @@ def _wandb(folder: Path, done: int) -> "GeneralTracker":
             'Weights & Biases is not installed: add it with `pip install -e ".[wandb]"`, or leave '
             "--track out."
         )
+    from accelerate import PartialState
     from accelerate.tracking import WandBTracker
 
-    # The id is the folder's name, so a resumed run goes on in the same place.
-    return WandBTracker("ddpm_course", dir=folder, id=folder.resolve().name, resume="allow")
+    PartialState()  # Accelerate's log lines need it, and this tracker writes some
+    # The id is made from the folder, so a resumed run goes on in the same place.
+    where = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
+    return WandBTracker("ddpm_course", dir=folder, name=folder.name, id=where, resume="allow")
 
 
 TRACKERS: dict[str, Callable[[Path, int], "GeneralTracker"]] = {

@@ -68,6 +68,8 @@ class TrainConfig:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
         if not 0 <= self.label_dropout <= 1:
             raise ValueError(f"label_dropout lies between 0 and 1, not {self.label_dropout}.")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay lies between 0 and 1, not {self.ema_decay}.")
         if self.warmup_steps < 0 or self.seed < 0:
             raise ValueError("warmup_steps and seed must be 0 or more.")
         if self.precision not in ("auto", "fp32", "bf16"):
@@ -221,7 +223,8 @@ def _gradient_step(
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:
     """One step of Algorithm 1. Returns loss and gradient norm, left on the device: no waiting."""
-    x0 = inputs.pop("x0")
+    x0 = inputs["x0"]
+    cond = {name: value for name, value in inputs.items() if name != "x0"}
     device, T = x0.device, denoiser.schedule.T
     t = torch.randint(1, T + 1, (len(x0),), generator=generator(config.seed, step, TIMES))
     noise = randn_like(x0, generator(config.seed, step, NOISE, device=device))
@@ -229,7 +232,7 @@ def _gradient_step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     with torch.autocast(device.type, torch.bfloat16, _use_bf16(config.precision, device)):
-        loss = denoiser.loss(x0, t, noise, **inputs).mean()
+        loss = denoiser.loss(x0, t, noise, **cond).mean()
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(denoiser.net.parameters(), config.grad_clip)
     optimizer.step()

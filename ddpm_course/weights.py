@@ -5,6 +5,7 @@ travels as its float64 table ᾱ beside the weights, so any schedule comes back 
 """
 
 import json
+import textwrap
 from pathlib import Path
 
 from ddpm_course.diffusion import Denoiser
@@ -29,9 +30,9 @@ def save_pretrained(folder: Path | str, denoiser: Denoiser, run: dict | None = N
         "clip": denoiser.clip,
         "run": run or {},
     }
-    write_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
     tensors = {**denoiser.net.state_dict(), SCHEDULE: denoiser.schedule.alphas_cumprod}
-    save_tensors(Path(folder) / MODEL, tensors)
+    save_tensors(Path(folder) / MODEL, tensors)  # first: it is what a full disk has no room for
+    write_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
 
 
 def load_pretrained(name_or_folder: Path | str) -> Denoiser:
@@ -55,9 +56,9 @@ def load_pretrained(name_or_folder: Path | str) -> Denoiser:
     try:
         schedule = NoiseSchedule(tensors.pop(SCHEDULE))
         net = UNet(**config["network"])
-        net.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        net.load_state_dict(tensors)
         denoiser = Denoiser(net, schedule, config["prediction"], config["clip"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{folder / CONFIG} does not describe the weights beside it ({_first_line(error)}): "
             "both files must come from the same run."
@@ -82,5 +83,7 @@ def read_config(folder: Path) -> dict:
 
 
 def _first_line(error: Exception) -> str:
+    """What the error says; of load_state_dict's many lines the first that names a tensor."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[1] if len(lines) > 1 else lines[0] if lines else type(error).__name__
+    line = lines[1] if len(lines) > 1 else lines[0] if lines else type(error).__name__
+    return textwrap.shorten(line, 160, placeholder=" …")

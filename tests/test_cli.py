@@ -1,0 +1,387 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from conftest import ROOT, contents, randomise
+from PIL import Image
+
+from ddpm_course import Denoiser, UNet, cosine_schedule, data, load_pretrained, weights
+from ddpm_course.checkpoint import steps_done
+from ddpm_course.cli import main
+from ddpm_course.synthetic import synthetic_flowers
+from ddpm_course.unet import PRESETS, Preset
+from ddpm_course.weights import save_pretrained
+
+SMALL = ("--data", "synthetic", "--image-size", "8", "--batch-size", "2", "--device", "cpu")
+TRAIN = ("train", *SMALL, "--steps", "2", "--timesteps", "50", "--precision", "fp32")
+SAMPLE = ("sample", "--device", "cpu", "--steps", "2")
+# Where an option is given twice, the last one counts.
+NEW_RUN = (*TRAIN, "--out", "new")
+RESUME = ("train", "--resume", "--out", "run", "--steps", "4")
+NEW_PICTURE = (*SAMPLE, "--from", "run", "--out", "new.png")
+
+
+def make_small(patch):
+    """Few pictures, and a `tiny` that is tinier: what the command does stays the same."""
+    patch.setattr(data, "synthetic_flowers", lambda n, *a, **k: synthetic_flowers(30, *a, **k))
+    network = dict(channels=(8, 16, 16), attention_levels=(), head_dim=8, image_size=32)
+    patch.setitem(PRESETS, "tiny", Preset(network, batch_size=4))
+
+
+@pytest.fixture(autouse=True)
+def small_and_offline(monkeypatch, no_network):
+    make_small(monkeypatch)
+
+
+def command(*args):
+    """Run `ddpm-course` in this process; its exit code, or the sentence that it exits with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["ddpm-course", *map(str, args)])
+        patch.setattr(threading, "excepthook", threading.excepthook)
+        with pytest.raises(SystemExit) as exit:
+            main()
+    return exit.value.code
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two steps, made by the command."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        make_small(patch)
+        assert command(*TRAIN, "--out", folder) == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, trained):
+    """The working folder, with everything that the commands below stumble over."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained, "run")
+    for name in ("short", "mixed", "garbled", "cut", "foreign"):
+        shutil.copytree(trained, name)
+    for path in ("short/model.safetensors", "cut/training_state.safetensors"):
+        whole = (tmp_path / path).read_bytes()
+        (tmp_path / path).write_bytes(whole[: len(whole) // 2])
+    config = json.loads((tmp_path / "mixed/config.json").read_text())
+    config["network"]["channels"] = [64, 128, 256, 512]
+    (tmp_path / "mixed/config.json").write_text(json.dumps(config))
+    (tmp_path / "garbled/config.json").write_text("{")
+    shutil.copy("run/model.safetensors", "foreign/training_state.safetensors")
+    save_pretrained("labelled", weights_of(num_classes=4))
+
+    (tmp_path / "flowers").mkdir()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (9, 9)).save("pictures/good.png")
+    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"no picture")
+    Image.new("RGB", (9, 9)).save("there.png")
+    (tmp_path / "file").write_text("a file")
+    return tmp_path
+
+
+def weights_of(**options):
+    net = UNet(channels=(8, 16), attention_levels=(), blocks=1, image_size=8, head_dim=8, **options)
+    return Denoiser(randomise(net), cosine_schedule(50), "v")
+
+
+# ---- train
+
+
+def test_train_makes_exactly_these_files(trained):
+    made = {path.relative_to(trained).as_posix() for path in trained.rglob("*") if path.is_file()}
+    [curves] = [name for name in made if name.startswith("tensorboard/")]
+    assert curves.startswith("tensorboard/events.out.tfevents.")
+    assert made - {curves} == {
+        "config.json",
+        "metrics.csv",
+        "model.safetensors",
+        "training_state.safetensors",
+        "samples/step_000002.png",
+    }
+    assert Image.open(trained / "samples/step_000002.png").size == (4 * 8 * 16, 4 * 8 * 16)
+
+
+def test_the_config_says_how_the_run_was_made(trained):
+    config = json.loads((trained / "config.json").read_text())
+    assert config["prediction"] == "v"
+    assert config["network"]["image_size"] == 8
+    assert config["run"]["data"] == "synthetic"
+    assert config["run"]["batch_size"] == 2
+    assert config["run"]["seed"] == 0
+
+
+def test_tensorboard_is_told_every_metric(trained):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    curves = EventAccumulator(str(trained / "tensorboard")).Reload()
+    header, line = (trained / "metrics.csv").read_text().splitlines()
+    for name, value in list(zip(header.split(","), line.split(","), strict=True))[1:]:
+        [event] = curves.Scalars(name)
+        assert event.step == 2
+        assert event.value == pytest.approx(float(value), rel=1e-5)
+
+
+def test_train_says_how_to_draw(here, capsys):
+    assert command(*NEW_RUN) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("Step 2 after 0 min ")
+    assert output.endswith("Draw with: ddpm-course sample --from new --out flowers.png\n")
+
+
+def test_resume_needs_only_the_folder_and_the_steps(here):
+    assert command(*RESUME) == 0
+    assert command(*TRAIN, "--steps", "4", "--out", "straight") == 0
+    for name in ("model.safetensors", "training_state.safetensors"):
+        assert (here / "run" / name).read_bytes() == (here / "straight" / name).read_bytes()
+    assert json.loads((here / "run/config.json").read_text())["run"]["steps"] == 4
+    assert (here / "run/samples/step_000004.png").is_file()
+
+
+def test_a_conditional_run_knows_its_labels_and_draws_one(here):
+    assert command(*NEW_RUN, "--conditional") == 0
+    assert load_pretrained(here / "new").net.null_class == 8
+    options = ("--label", "3", "--guidance", "2", "--number", "1")
+    assert command(*SAMPLE, "--from", "new", "--out", "new.png", *options) == 0
+
+
+def test_sample_grids_are_drawn_every_sample_every_steps(here):
+    options = ("--steps", "5", "--sample-every", "2", "--log-every", "1", "--checkpoint-every", "4")
+    assert command(*NEW_RUN, *options) == 0
+    names = sorted(path.name for path in (here / "new/samples").iterdir())
+    assert names == ["step_000002.png", "step_000004.png", "step_000005.png"]
+
+
+def test_wandb_keeps_its_files_in_the_run(here):
+    pytest.importorskip("wandb")
+    assert command(*NEW_RUN, "--track", "wandb") == 0
+    [run] = (here / "new" / "wandb").glob("offline-run-*")
+    assert list(run.glob("*.wandb"))
+    assert not (here / "wandb").exists()
+
+
+# ---- sample
+
+
+@pytest.mark.parametrize(
+    ("number", "size"), [(1, (128, 128)), (3, (256, 256)), (16, (512, 512)), (5, (384, 256))]
+)
+def test_sample_writes_a_grid_of_enlarged_images(here, number, size):
+    assert command(*SAMPLE, "--from", "run", "--out", "a/b.png", "--number", number) == 0
+    with Image.open("a/b.png") as picture:
+        assert picture.size == size
+        assert picture.format == "PNG"
+
+
+def first_image(path):
+    with Image.open(path) as picture:
+        return torch.tensor(list(picture.crop((0, 0, 128, 128)).tobytes()))
+
+
+def test_an_image_depends_on_the_seed_not_on_how_many_are_drawn(here):
+    for name, options in {
+        "one": ("--number", "1"),
+        "four": ("--number", "4"),
+        "other": ("--number", "1", "--seed", "1"),
+    }.items():
+        options = (*options, "--sampler", "ddpm", "--steps", "10")
+        assert command(*SAMPLE, "--from", "labelled", "--out", f"{name}.png", *options) == 0
+    one, four, other = (first_image(f"{name}.png").int() for name in ("one", "four", "other"))
+    assert (one - four).abs().max() <= 1
+    assert (one - other).abs().max() > 50
+
+
+def test_overwrite_replaces_a_picture(here):
+    assert command(*SAMPLE, "--from", "run", "--out", "there.png", "--overwrite") == 0
+    assert Image.open("there.png").size == (512, 512)
+
+
+def test_sample_draws_from_the_shipped_checkpoint_unless_told_otherwise(here, monkeypatch):
+    monkeypatch.setattr(weights, "SHIPPED", here / "shipped")
+    save_pretrained("shipped/first", weights_of())
+    assert command(*SAMPLE, "--out", "new.png", "--number", "1") == 0
+    assert command(*SAMPLE, "--from", "first", "--out", "same.png", "--number", "1") == 0
+    assert (here / "new.png").read_bytes() == (here / "same.png").read_bytes()
+
+
+# ---- help
+
+
+def test_help_lists_the_commands_from_any_folder(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "ddpm_course", "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert all(f" {name} " in done.stdout for name in ("train", "sample", "download"))
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- bad input: one sentence each
+
+
+BAD_TRAINING = {
+    "--data flowers102": "could not be downloaded .*`--data synthetic`",
+    "--data folder --data-root nowhere": "nowhere is not a folder of pictures",
+    "--data folder --data-root empty": "empty holds no pictures",
+    "--data folder --data-root pictures": "pictures/broken.jpg cannot be read .* replace or remove",
+    "--data folder --data-root run/samples --conditional": "no labels",
+    "--data cats": "Unknown data set 'cats': choose one of flowers102, folder, synthetic",
+    "--preset huge": "Unknown preset 'huge': choose one of tiny, small, base, large",
+    "--schedule cubic": "Unknown schedule 'cubic': choose one of .*linear",
+    "--prediction score": "Unknown prediction 'score': choose one of eps, x0, v",
+    "--track paper": "Unknown tracker 'paper': choose one of tensorboard, wandb",
+    "--device tpu": "no device 'tpu' here",
+    "--device cpu:first": "no device 'cpu:first' here",
+    "--precision fp8": "precision is auto, fp32 or bf16, not 'fp8'",
+    "--steps 0": "steps must be 1 or more, not 0",
+    "--batch-size 0": "batch_size must be 1 or more, not 0",
+    "--timesteps 0": "T must be 1 or more",
+    "--sample-every 0": "sample_every must be 1 or more, not 0",
+    "--image-size 30": "must be divisible by 4; 30 is not",
+    "--image-size 0": "image_size must be 1 or more, not 0",
+    "--schedule linear --beta-end 1.5": "between 0 and 1",
+    "--schedule linear --beta-start -0.1": "between 0 and 1",
+    "--beta-end 0.5": "belong to --schedule linear",
+    "--dropout 2": "between 0 and 1",
+    "--ema-decay 1": "ema_decay lies between 0 and 1",
+    "--seed -1": "seed must be 0 or more",
+    "--out run": "run already holds a run: .*--resume",
+    "--out labelled": "labelled already holds a run",
+    "--out file": "--out file is a file: name a folder",
+    "--out file/run": "Not a directory: file/run",
+}
+BAD_RESUMING = {
+    "--out empty": "empty holds no run to resume, for lack of a config.json",
+    "--out labelled": "labelled holds no run to resume, for lack of a training_state.safetensors",
+    "--out run --seed 5": "was started with --seed 0: leave the option out",
+    "--out run --steps 2": "has 2 steps already",
+    "--out cut --steps 4": "cut/training_state.safetensors is damaged or cut short",
+    "--out foreign --steps 4": "foreign/training_state.safetensors holds no training state",
+    "--out garbled --steps 4": "garbled/config.json is not valid JSON",
+}
+BAD_SAMPLING = {
+    "--from nothing": "nothing is neither a folder with config.json",
+    "--from pictures": "pictures is neither a folder with config.json",
+    "--from short": "short/model.safetensors is damaged or cut short",
+    "--from mixed": "mixed/config.json does not describe the weights beside it",
+    "--from garbled": "garbled/config.json is not valid JSON",
+    "--out there.png": "there.png exists: .*--overwrite",
+    "--out flowers/": "--out names a PNG file.*not flowers",
+    "--out folder.png": "--out names a PNG file",
+    "--out folder.png --overwrite": "--out names a PNG file",
+    "--out new.jpg": "--out names a PNG file.*not new.jpg",
+    "--out file/new.png": "file",
+    "--sampler euler": "Unknown sampler 'euler': choose one of ddpm, ddim, dpm_solver_pp_2m",
+    "--spacing log": "nknown spacing 'log'.*trailing",
+    "--device tpu": "no device 'tpu' here",
+    "--number 0": "--number must be 1 or more, not 0",
+    "--steps 0": "steps.*0",
+    "--steps 51": "51",
+    "--sampler ddpm --eta 0.5": "--eta belongs to the sampler ddim",
+    "--eta 2": "eta runs from 0",
+    "--seed -1": "seed must be 0 or more",
+    "--label 1": "--label 1 is not a label of this network: this network knows none",
+    "--from labelled --label 4": "they run from 0 to 3",
+    "--from labelled --guidance 3": "name one with --label",
+}
+BAD = {
+    "download": (("download",), "could not be downloaded .*`--data synthetic`"),
+    "sample": ((*SAMPLE, "--out", "new.png"), "No checkpoint is shipped .*train"),
+    **{f"train {k}": ((*NEW_RUN, *k.split()), v) for k, v in BAD_TRAINING.items()},
+    **{f"train --resume {k}": ((*RESUME, *k.split()), v) for k, v in BAD_RESUMING.items()},
+    **{f"sample {k}": ((*NEW_PICTURE, *k.split()), v) for k, v in BAD_SAMPLING.items()},
+}
+
+
+def assert_one_sentence(sentence, phrase, capsys):
+    assert isinstance(sentence, str), "it ended well"
+    assert sentence.startswith("ddpm-course: ")
+    assert "\n" not in sentence.strip()
+    assert len(sentence) < 300
+    assert re.search(phrase, sentence), sentence
+    output = capsys.readouterr()
+    assert "Traceback" not in output.out + output.err
+    assert [line for line in output.err.splitlines() if line and "step" not in line] == []
+
+
+@pytest.mark.parametrize(("args", "phrase"), BAD.values(), ids=BAD)
+def test_bad_input_ends_in_one_sentence(here, monkeypatch, capsys, args, phrase):
+    monkeypatch.setattr(weights, "SHIPPED", here / "empty")
+    before = contents(here)
+    assert_one_sentence(command(*args), phrase, capsys)
+    after = contents(here)
+    assert {name: after.get(name) for name in before} == before
+    assert not [name for name in after if name.endswith((".tmp", ".png")) and name not in before]
+
+
+def test_half_a_download_is_named_with_a_way_out(here, real_flowers, capsys):
+    half = here / "data" / "flowers-102"
+    (half / "jpg").mkdir(parents=True)
+    for name in ("imagelabels.mat", "setid.mat", "jpg/image_00001.jpg"):
+        shutil.copy(real_flowers / "flowers-102" / name, half / name)
+    sentence = command(*NEW_RUN, "--data", "flowers102")
+    assert_one_sentence(sentence, "cannot be read.*remove data/flowers-102 and run `ddpm-", capsys)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "training_state.safetensors"])
+def test_a_full_disk_while_saving_keeps_the_checkpoint(here, full_disk, capsys, file):
+    before = contents(here / "run")
+    with full_disk(len(before[file]) - 1):
+        sentence = command(*RESUME)
+    assert_one_sentence(sentence, rf"File too large: run/{file}\.$", capsys)
+    after = contents(here / "run")
+    assert after["training_state.safetensors"] == before["training_state.safetensors"]
+    assert not [name for name in after if "tmp" in name]
+    assert load_pretrained(here / "run").net.image_shape == (3, 8, 8)
+    assert command(*RESUME) == 0
+
+
+def test_a_full_disk_from_the_start_ends_in_one_sentence(here, full_disk, capsys):
+    before = contents(here)
+    for options in (RESUME, NEW_RUN):
+        with full_disk(0):
+            assert_one_sentence(command(*options), "File too large while writing", capsys)
+    after = contents(here)
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_full_disk_while_drawing_keeps_the_old_picture(here, full_disk, capsys):
+    before = contents(here)
+    with full_disk(200):
+        sentence = command(*SAMPLE, "--from", "run", "--out", "there.png", "--overwrite")
+    assert sentence == "ddpm-course: File too large: there.png."
+    assert contents(here) == before
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "training_state.safetensors"])
+def test_an_interrupt_in_the_middle_of_a_save_can_be_gone_on_from(here, monkeypatch, capsys, file):
+    replace = os.replace
+
+    def press_ctrl_c(source, target):
+        if target.name == file:
+            signal.raise_signal(signal.SIGINT)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", press_ctrl_c)
+    assert command(*RESUME, "--steps", "9", "--checkpoint-every", "1") == 130
+    monkeypatch.setattr(os, "replace", replace)
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1] == "Interrupted. Go on with: ddpm-course train --resume --out run"
+    assert "Traceback" not in error
+    assert steps_done(here / "run") == 3
+    assert not [name for name in contents(here) if "tmp" in name]
+    assert command(*RESUME) == 0
+    assert steps_done(here / "run") == 4
