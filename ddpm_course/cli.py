@@ -15,7 +15,7 @@ from ddpm_course.checkpoint import refuse_to_overwrite, steps_done
 from ddpm_course.data import DATASETS, download_flowers102, to_uint8
 from ddpm_course.diffusion import PREDICTIONS, Denoise, Denoiser, guided
 from ddpm_course.pictures import image_grid, save_image
-from ddpm_course.runs import pick_device, prepare, settings_to_resume
+from ddpm_course.runs import fill_in, pick_device, prepare, settings_to_resume
 from ddpm_course.samplers import SAMPLERS, sample
 from ddpm_course.schedules import SCHEDULES, SPACINGS
 from ddpm_course.tracking import TRACKERS, open_tracker
@@ -127,6 +127,7 @@ def train_command(
         refuse_to_overwrite(out)
     if settings["sample_every"] < 1:
         raise ValueError(f"sample_every must be 1 or more, not {settings['sample_every']}.")
+    settings = fill_in(settings)
     denoiser, batches, config = prepare(settings)
     tracker = open_tracker(settings["track"], out, steps_done(out))
     bar = tqdm(unit="step", dynamic_ncols=True)

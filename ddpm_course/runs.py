@@ -48,29 +48,35 @@ def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
     return settings | stored | {name: settings[name] for name in given}
 
 
-def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
-    """The denoiser, the batches and the config of a run.
+def fill_in(settings: dict) -> dict:
+    """The settings with the preset's values where none were given.
 
-    What can be checked at once is checked before any data is read or downloaded. Raises
-    ValueError for settings that do not fit, OSError where data is missing.
+    Raises ValueError for an unknown preset.
     """
     if settings["preset"] not in PRESETS:
         raise ValueError(
             f"Unknown preset {settings['preset']!r}: choose one of {', '.join(PRESETS)}."
         )
     preset = PRESETS[settings["preset"]]
-    named = {field.name: settings[field.name] for field in fields(TrainConfig)}
-    for name in ("batch_size", "learning_rate"):
-        if named[name] is None:
-            named[name] = getattr(preset, name)
-    config = TrainConfig(**named)
+    defaults = {
+        "image_size": preset.network["image_size"],
+        "batch_size": preset.batch_size,
+        "learning_rate": preset.learning_rate,
+    }
+    return settings | {k: v for k, v in defaults.items() if settings[k] is None}
+
+
+def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
+    """The denoiser, the batches and the config of a run.
+
+    What can be checked at once is checked before any data is read or downloaded. Raises
+    ValueError for settings that do not fit, OSError where data is missing.
+    """
+    config = TrainConfig(**{field.name: settings[field.name] for field in fields(TrainConfig)})
     schedule = _schedule(settings)
     device = pick_device(settings["device"])
-    network = preset.network | {"dropout": settings["dropout"]}
-    if settings["image_size"] is not None:
-        network["image_size"] = settings["image_size"]
-    if network["image_size"] < 1:
-        raise ValueError(f"image_size must be 1 or more, not {network['image_size']}.")
+    chosen = {"dropout": settings["dropout"], "image_size": settings["image_size"]}
+    network = PRESETS[settings["preset"]].network | chosen
     Denoiser(UNet(**network), schedule, settings["prediction"])
 
     if settings["data"] == "flowers102":

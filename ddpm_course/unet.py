@@ -147,10 +147,11 @@ class UNet(nn.Module):
             "has_level": has_level,
             "image_size": image_size,
         }
-        if image_size % 2 ** (len(channels) - 1):
+        factor = 2 ** (len(channels) - 1)
+        if image_size < 1 or image_size % factor:
             raise ValueError(
-                f"{len(channels)} levels halve an image {len(channels) - 1} times, so its size "
-                f"must be divisible by {2 ** (len(channels) - 1)}; {image_size} is not."
+                f"image_size must be a multiple of {factor}, since {len(channels)} levels halve it "
+                f"{len(channels) - 1} times; {image_size} is not."
             )
         groups, emb_dim = norm_groups(channels), 4 * channels[0]
         levels = range(len(channels))
