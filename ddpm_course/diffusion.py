@@ -77,7 +77,9 @@ def convert(
 
 def _express(x0: Tensor, eps: Tensor, a: float | Tensor, b: float | Tensor, kind: str) -> Tensor:
     """The clean image and the noise in it, told as ε, x_0 or v."""
-    return {"eps": lambda: eps, "x0": lambda: x0, "v": lambda: a * eps - b * x0}[kind]()
+    if kind == "v":
+        return a * eps - b * x0
+    return eps if kind == "eps" else x0
 
 
 def _check_prediction(kind: str) -> None:

@@ -5,7 +5,7 @@ step t → s of the grid ts (see `schedules.timesteps`), so that a caller can wa
 All it knows of the model is denoise(x_t, t) -> x0_hat; ε is what must have been added to that
 x0_hat to give x_t. So clipping and parameterisation are decided elsewhere, once, and DDIM with
 η = 1 equals DDPM also where x0_hat was clipped. Coefficients are Python floats in double
-precision: no step waits for a device.
+precision: no step waits for a device. No step keeps a graph for gradients either.
 """
 
 import math
@@ -23,6 +23,7 @@ from ddpm_course.schedules import NoiseSchedule, timesteps
 Steps = Iterator[tuple[int, Tensor, Tensor]]
 
 
+@torch.no_grad()
 def ddpm(
     denoise: Denoise,
     x_T: Tensor,
@@ -49,6 +50,7 @@ def ddpm(
         yield s, x, x0
 
 
+@torch.no_grad()
 def ddim(
     denoise: Denoise,
     x_T: Tensor,
@@ -75,6 +77,7 @@ def ddim(
         yield s, x, x0
 
 
+@torch.no_grad()
 def dpm_solver_pp_2m(
     denoise: Denoise,
     x_T: Tensor,
@@ -111,7 +114,6 @@ SAMPLERS: dict[str, Callable[..., Steps]] = {
 }
 
 
-@torch.no_grad()
 def sample(
     denoise: Denoise,
     shape: Sequence[int],

@@ -212,6 +212,15 @@ def test_image_k_does_not_depend_on_the_batch(name, small_net):
     assert (one - other).abs().max() > 0.05
 
 
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_graph_grows_along_the_way(name, small_net):
+    denoiser = Denoiser(small_net, SCHEDULE)
+    x_T = randn((1, 3, 8, 8), generator(0))
+    for _, x, _ in SAMPLERS[name](denoiser, x_T, SCHEDULE, [1000, 500, 0], generator(1)):
+        assert not x.requires_grad
+    assert next(small_net.parameters()).requires_grad
+
+
 def test_seeds_differ_in_more_than_32_bits():
     """torch's CPU generator keeps 32 bits of a seed; names that differ above them still differ."""
     draws = [torch.rand((), generator=generator(*name)).item() for name in ((1,), (1 + 2**32,), (1, 0), (0, 1), (1, 1))]  # noqa: E501  # fmt: skip
