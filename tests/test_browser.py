@@ -16,6 +16,8 @@ import urllib.request
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from ddpm_course.schedules import linear_schedule
+from ddpm_course.widgets import describe
 from notebooks import FOLDER
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -39,6 +41,10 @@ READY = """() => {
 ERRORS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
   .flatMap(cell => cell.toJSON().outputs ?? [])
   .filter(output => output.output_type === 'error').map(output => output.evalue)"""
+
+CHANGED = """([picture, chart]) =>
+  document.querySelector('img.widget-image').getAttribute('src') !== picture
+  && document.querySelector('.widget-html svg').innerHTML !== chart"""
 
 
 @pytest.fixture(scope="module")
@@ -143,21 +149,21 @@ def test_schedule_explorer(page, lab):
     expect(beta_end.locator(".widget-readout")).to_have_text("0.020")
     expect(says).to_contain_text("at T, 17 % of x_0 is left")
 
-    def changes():
+    def shown():
         return picture.get_attribute("src"), chart.inner_html()
 
     def moved(before):
-        expect(picture).not_to_have_attribute("src", before[0])
-        assert chart.inner_html() != before[1]
+        """Wait until both are new: the kernel answers some time after a slider has moved."""
+        page.wait_for_function(CHANGED, arg=list(before), timeout=15_000)
 
-    before = changes()
+    before = shown()
     beta_end.locator(".noUi-handle").focus()
     page.keyboard.press("ArrowRight")
     expect(beta_end.locator(".widget-readout")).to_have_text("0.021")
     expect(says).to_contain_text("at T, 16 % of x_0 is left")
     moved(before)
 
-    before = changes()
+    before = shown()
     handle = t.locator(".noUi-handle").bounding_box()
     x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
     page.mouse.move(x, y)
@@ -166,14 +172,17 @@ def test_schedule_explorer(page, lab):
     page.mouse.up()
     expect(t.locator(".widget-readout")).not_to_have_text("100")
     moved(before)
+    now = int(t.locator(".widget-readout").inner_text())
+    expect(says).to_have_text(describe(linear_schedule(350, beta_end=0.021), now))
 
-    before = changes()
+    before = shown()
     T.locator(".noUi-handle").focus()
     page.keyboard.press("End")
     expect(T.locator(".widget-readout")).to_have_text("1000")
     moved(before)
+    expect(says).to_have_text(describe(linear_schedule(1000, beta_end=0.021), now))
 
-    before = changes()
+    before = shown()
     page.locator(".widget-dropdown select").select_option("cosine")
     expect(says).to_contain_text("at T, 0.0049 % of x_0 is left")
     moved(before)
