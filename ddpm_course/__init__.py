@@ -8,9 +8,12 @@ plots, widgets, exercises     for the notebooks
 cli                           the command `ddpm-course`
 """
 
+from ddpm_course.batches import image_batches
+from ddpm_course.config import TrainConfig
 from ddpm_course.data import DATASETS, flowers102, folder, load_data, to_uint8, to_unit
 from ddpm_course.diffusion import Denoiser, convert, guided, q_posterior, q_sample
 from ddpm_course.ema import EMA
+from ddpm_course.evaluation import x0_error
 from ddpm_course.oracles import dataset_oracle, gaussian_oracle, mixture_oracle
 from ddpm_course.samplers import SAMPLERS, ddim, ddpm, dpm_solver_pp_2m, sample
 from ddpm_course.schedules import (
@@ -25,7 +28,7 @@ from ddpm_course.schedules import (
     timesteps,
 )
 from ddpm_course.synthetic import synthetic_flowers
-from ddpm_course.training import TrainConfig, TrainState, image_batches, train
+from ddpm_course.training import TrainState, train
 from ddpm_course.unet import PRESETS, SinusoidalTimeEmbedding, UNet
 from ddpm_course.weights import load_pretrained, save_pretrained
 
@@ -36,5 +39,5 @@ __all__ = [
     "gaussian_oracle", "guided", "image_batches", "linear_schedule", "load_data", "load_pretrained",
     "mixture_oracle", "q_posterior", "q_sample", "rescale_zero_terminal_snr", "sample",
     "save_pretrained", "sigmoid_schedule", "synthetic_flowers", "timesteps", "to_uint8", "to_unit",
-    "train",
+    "train", "x0_error",
 ]  # fmt: skip

@@ -50,6 +50,7 @@ class TrainingFolder:
         denoiser, optimizer, ema: the live objects whose state this is.
         identity: settings that must be equal for a run to be gone on with.
         run: a JSON record for config.json.
+        writes: whether anything is written; of several processes only one should.
     """
 
     def __init__(
@@ -60,16 +61,17 @@ class TrainingFolder:
         ema: EMA[Denoiser],
         identity: dict,
         run: dict | None,
+        writes: bool = True,
     ):
         self.folder = None if folder is None else Path(folder)
         self.denoiser, self.optimizer, self.ema = denoiser, optimizer, ema
         schedule = denoiser.schedule.alphas_cumprod.tolist()
         self.identity = identity | {"prediction": denoiser.prediction, "schedule": schedule}
-        self.run = run
+        self.run, self.writes = run, writes and folder is not None
 
     def save(self, step: int) -> None:
         """Write weights and state, each atomically; the state last, since resuming reads it."""
-        if self.folder is None:
+        if self.folder is None or not self.writes:
             return
         save_pretrained(self.folder, self.ema.model, self.run)
         metadata = {"step": step, "ema_updates": self.ema.updates, "identity": self.identity}
@@ -98,26 +100,23 @@ class TrainingFolder:
                 f"The state in {self.folder} belongs to another network: resume with the "
                 "settings that the run was started with."
             ) from error
+        parameters = list(self.denoiser.net.parameters())
         per_parameter: dict[int, dict[str, Tensor]] = {}
         for name, tensor in optimizer.items():
             number, key = name.split(".")
+            if tensor.ndim:  # fused AdamW wants its moments laid out in memory as the weights are
+                tensor = torch.empty_like(parameters[int(number)]).copy_(tensor)
             per_parameter.setdefault(int(number), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
-        self._cut_metrics(step)
+        if self.writes:
+            cut_rows(self.folder / METRICS, step)
         return step
 
     def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
         """Add a line to metrics.csv, and its header if it is the first."""
-        if self.folder is None:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / METRICS
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if file.tell() == 0:
-                writer.writerow(["step", *metrics])
-            writer.writerow([step, *(f"{value:.6g}" for value in metrics.values())])
+        if self.folder is not None and self.writes:
+            append_row(self.folder / METRICS, {"step": step, **metrics})
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{k}": v for k, v in self.denoiser.net.state_dict().items()}
@@ -134,13 +133,30 @@ class TrainingFolder:
                 "resume with the same settings, or start a new run in another folder."
             )
 
-    def _cut_metrics(self, step: int) -> None:
-        """Drop lines logged after the state was saved: those steps are about to be done again."""
-        path = self.folder / METRICS if self.folder else None
-        if path and path.is_file():
-            rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-            kept = rows[:1] + [r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= step]
-            write_text(path, "".join(",".join(row) + "\r\n" for row in kept))
+
+def append_row(path: Path, row: dict[str, float]) -> None:
+    """Add a line to a CSV file, and its header if it is the first. Whole numbers stay whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        if file.tell() == 0:
+            writer.writerow(row)
+        writer.writerow(v if isinstance(v, int) else f"{v:.6g}" for v in row.values())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file; none where there is no file."""
+    if not path.is_file():
+        return []
+    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+
+
+def cut_rows(path: Path, step: int) -> None:
+    """Drop lines logged after `step`, whose state was saved: those steps are to be done again."""
+    if path.is_file():
+        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        kept = rows[:1] + [r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= step]
+        write_text(path, "".join(",".join(row) + "\r\n" for row in kept))
 
 
 def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

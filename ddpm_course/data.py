@@ -137,6 +137,26 @@ def load_data(name: str, root: Path | str, size: int) -> ImageData:
     return DATASETS[name](Path(root), size)
 
 
+def held_out(name: str, root: Path | str, size: int) -> ImageData:
+    """Labelled pictures like those of the data set `name`, none of which is in it: Flowers-102's
+    `val` split, or procedural flowers of another seed.
+
+    Raises ValueError for a data set that keeps none out.
+    """
+    if name == "flowers102":
+        return flowers102(root, size, split="val")
+    if name == "synthetic":
+        return ImageData(*synthetic_flowers(512, size, seed=1))
+    raise ValueError(f"The data set {name} keeps no pictures out of training to measure on.")
+
+
+def spread(data: ImageData, number: int) -> ImageData:
+    """At most `number` of the pictures, evenly from first to last."""
+    N = len(data.images)
+    index = torch.linspace(0, N - 1, min(number, N)).long()
+    return ImageData(data.images[index], None if data.labels is None else data.labels[index])
+
+
 def example_images(number: int, size: int) -> tuple[Tensor, str]:
     """Pictures for a notebook, u8[number,3,size,size], and a sentence that says what they are.
 
@@ -145,14 +165,15 @@ def example_images(number: int, size: int) -> tuple[Tensor, str]:
     """
     root = os.environ.get("DDPM_DATA_ROOT", "../data")
     try:
-        images = flowers102(root, size, split="train").images
+        photographs = flowers102(root, size, split="train")
     except FileNotFoundError:
         return synthetic_flowers(number, size, seed=0)[0], (
             "Data: procedural flowers, drawn by formula. For photographs, run "
             "`uv run ddpm-course download` in the project's folder, then this notebook again."
         )
-    spread = torch.linspace(0, len(images) - 1, number).long()
-    return images[spread], f"Data: photographs, Oxford 102 Flowers under {root}."
+    return spread(
+        photographs, number
+    ).images, f"Data: photographs, Oxford 102 Flowers under {root}."
 
 
 def _square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:

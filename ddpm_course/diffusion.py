@@ -98,6 +98,10 @@ class Denoiser(nn.Module):
         schedule: its noise schedule.
         prediction: "eps", "x0" or "v".
         clip: clip the estimate to [-1, 1], the range of images. Off for data that is not images.
+
+    Attributes:
+        max_batch: most images that the network is given at once where no gradient is needed, to
+            fit memory; None for no limit. Larger batches are split, which changes no image.
     """
 
     net: Any  # a module called as net(x, t, **cond), with whatever attributes it has
@@ -114,10 +118,11 @@ class Denoiser(nn.Module):
             )
         self.net, self.schedule = net, schedule
         self.prediction, self.clip = prediction, clip
+        self.max_batch: int | None = None
 
     def predict_x0(self, x_t: Tensor, t: int | Tensor, **cond) -> Tensor:
         """The estimate of x_0 before clipping, f[B,*]."""
-        output = self.net(x_t, self._net_time(x_t, t), **cond)
+        output = self._in_parts(x_t, self._net_time(x_t, t), cond)
         return convert(output, x_t, t, self.schedule, source=self.prediction, target="x0")
 
     def forward(self, x_t: Tensor, t: int | Tensor, **cond) -> Tensor:
@@ -138,6 +143,15 @@ class Denoiser(nn.Module):
         output = self.net(a * x0 + b * noise, self._net_time(x0, t), **cond)
         target = _express(x0, noise, a, b, self.prediction)
         return (output - target).square().flatten(1).mean(1)
+
+    def _in_parts(self, x: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
+        size = self.max_batch
+        if size is None or len(x) <= size or torch.is_grad_enabled():
+            return self.net(x, t, **cond)
+        parts = zip(*(value.split(size) for value in (x, t, *cond.values())), strict=True)
+        return torch.cat(
+            [self.net(x, t, **dict(zip(cond, rest, strict=True))) for x, t, *rest in parts]
+        )
 
     def _net_time(self, x: Tensor, t: int | Tensor) -> Tensor:
         if isinstance(t, int):

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# What a draw of training is for: the last part of its generator's name.
+EPOCH, IMAGES, TIMES, NOISE, DROPOUT = range(5)
+
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 

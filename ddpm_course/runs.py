@@ -6,25 +6,19 @@ from pathlib import Path
 
 import torch
 
+from ddpm_course.batches import Batches, image_batches
 from ddpm_course.checkpoint import STATE
+from ddpm_course.config import FREE as FREE_IN_CONFIG
+from ddpm_course.config import TrainConfig
 from ddpm_course.data import download_flowers102, load_data
 from ddpm_course.diffusion import Denoiser
+from ddpm_course.parallel import first_process_first, join_processes
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
-from ddpm_course.training import Batches, TrainConfig, image_batches
 from ddpm_course.unet import PRESETS, UNet
 from ddpm_course.weights import CONFIG, read_config
 
 # What may differ between a run and its resumption. All else is read from the run's config.json.
-FREE = {
-    "steps",
-    "data_root",
-    "device",
-    "precision",
-    "log_every",
-    "checkpoint_every",
-    "sample_every",
-    "track",
-}
+FREE = {*FREE_IN_CONFIG, "data_root", "device", "held_out_every", "sample_every", "track"}
 
 
 def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
@@ -79,9 +73,10 @@ def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
     network = PRESETS[settings["preset"]].network | chosen
     Denoiser(UNet(**network), schedule, settings["prediction"])
 
-    if settings["data"] == "flowers102":
-        download_flowers102(settings["data_root"])
-    data = load_data(settings["data"], settings["data_root"], network["image_size"])
+    with first_process_first():
+        if settings["data"] == "flowers102":
+            download_flowers102(settings["data_root"])
+        data = load_data(settings["data"], settings["data_root"], network["image_size"])
     conditional = settings["conditional"]
     batches = image_batches(data, config, conditional=conditional, device=device)
     if conditional:
@@ -104,8 +99,11 @@ def _schedule(settings: dict) -> NoiseSchedule:
 def pick_device(name: str = "auto") -> torch.device:
     """The device of that name; "auto" is a CUDA GPU, else Apple's MPS, else the CPU.
 
+    Under `torchrun`, where several processes each need one, it is this process's own.
     Raises ValueError if it is not there.
     """
+    if several := join_processes(name):
+        return several
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),

@@ -8,72 +8,21 @@ as if it had not been.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ddpm_course.batches import Batches
 from ddpm_course.checkpoint import TrainingFolder, refuse_to_overwrite
-from ddpm_course.data import ImageData, to_unit
+from ddpm_course.config import TrainConfig
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.ema import EMA
+from ddpm_course.engine import autocast, make_optimizer, prepare_network, send
 from ddpm_course.interrupts import interrupts_held_back
-from ddpm_course.rng import generator, randn_like
-
-# Streams of random numbers: what a draw is for is the last part of its generator's name.
-EPOCH, IMAGES, TIMES, NOISE, DROPOUT = range(5)
-
-Batches = Callable[[int], dict[str, Tensor]]
-"""batch(step) -> {"x0": f[B,*], **conditions}, a function of the step alone."""
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """Everything about a run except the network and the data."""
-
-    steps: int = 1000
-    """Optimiser steps in the whole run."""
-    batch_size: int = 32
-    """Images a step."""
-    learning_rate: float = 2e-4
-    """Step size of AdamW, after warm-up."""
-    warmup_steps: int = 100
-    """Steps over which the learning rate rises from 0 in a straight line."""
-    grad_clip: float = 1.0
-    """Longest gradient, as the 2-norm over all parameters; longer ones are scaled down to it."""
-    ema_decay: float = 0.999
-    """Share of the averaged weights that a step keeps in the long run (see `EMA`)."""
-    label_dropout: float = 0.1
-    """Probability that a label is replaced by "no label", which guidance needs."""
-    flip: bool = True
-    """Mirror half of the images, left to right."""
-    seed: int = 0
-    """Names every random draw of the run, together with the step."""
-    precision: str = "auto"
-    """With "bf16" the network computes in bfloat16 where that is safe, with "fp32" nowhere; "auto"
-    means bf16 on hardware that multiplies it faster."""
-    log_every: int = 10
-    """Steps between two states, and two lines of metrics."""
-    checkpoint_every: int = 500
-    """Steps between two checkpoints."""
-
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-        for name in ("learning_rate", "grad_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
-        if not 0 <= self.label_dropout <= 1:
-            raise ValueError(f"label_dropout lies between 0 and 1, not {self.label_dropout}.")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay lies between 0 and 1, not {self.ema_decay}.")
-        if self.warmup_steps < 0 or self.seed < 0:
-            raise ValueError("warmup_steps and seed must be 0 or more.")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f"precision is auto, fp32 or bf16, not {self.precision!r}.")
+from ddpm_course.parallel import averaging, mean_over_processes, processes, rank, replicate
+from ddpm_course.rng import DROPOUT, NOISE, TIMES, generator, randn_like
 
 
 @dataclass(frozen=True)
@@ -101,44 +50,6 @@ class TrainState:
         }
 
 
-def image_batches(
-    data: ImageData,
-    config: TrainConfig,
-    *,
-    conditional: bool = False,
-    device: torch.device | str = "cpu",
-) -> Batches:
-    """Batches from a whole data set held on `device`: x0 f[B,3,S,S] in [-1, 1], and labels y if
-    `conditional`, some replaced by the null class.
-
-    Each epoch is a new permutation, so every image is seen once before any is seen again.
-    Raises ValueError if `conditional` and there are no labels.
-    """
-    if conditional and data.labels is None:
-        raise ValueError("These pictures have no labels, so training cannot be conditional.")
-    images, N = data.images.to(device), len(data.images)
-
-    @lru_cache(maxsize=2)  # a batch can straddle two epochs
-    def order(epoch: int) -> Tensor:
-        return torch.randperm(N, generator=generator(config.seed, epoch, EPOCH))
-
-    def batch(step: int) -> dict[str, Tensor]:
-        seen = torch.arange(step * config.batch_size, (step + 1) * config.batch_size)
-        epochs = range(int(seen[0]) // N, int(seen[-1]) // N + 1)
-        index = torch.cat([order(e)[seen[seen // N == e] % N] for e in epochs])
-        draw = generator(config.seed, step, IMAGES)
-        mirrored = torch.rand(config.batch_size, generator=draw) < (0.5 if config.flip else 0)
-        unlabelled = torch.rand(config.batch_size, generator=draw) < config.label_dropout
-        x0 = to_unit(images[index.to(device)])
-        x0 = torch.where(mirrored.to(device)[:, None, None, None], x0.flip(-1), x0)
-        if not conditional or data.labels is None:
-            return {"x0": x0}
-        y = data.labels[index].masked_fill(unlabelled, data.num_classes or 0)
-        return {"x0": x0, "y": y.to(device)}
-
-    return batch
-
-
 def train(
     denoiser: Denoiser,
     batch: Batches,
@@ -162,6 +73,8 @@ def train(
         log: a tracker's log(metrics, step).
         progress: wraps the iterator of steps (`tqdm`, say).
 
+    Under `torchrun` every process calls this alike, and works on its share of each batch.
+
     An interrupt is held back until the step or save in hand is whole, and then the state is
     saved; so it is when the caller stops asking for states. Dropout draws from torch's global
     generator, which every step seeds anew.
@@ -170,13 +83,18 @@ def train(
     that was set up differently, or nothing left to do; FloatingPointError when the loss is no
     longer finite.
     """
-    optimizer = torch.optim.AdamW(denoiser.net.parameters(), weight_decay=0.0)
+    device = next(denoiser.net.parameters()).device
+    _refuse_unequal_shares(config)
+    prepare_network(denoiser.net, config, device)
+    learner = replicate(denoiser)
+    optimizer = make_optimizer(denoiser.net, device)
     ema = EMA(denoiser, config.ema_decay)
-    store = TrainingFolder(folder, denoiser, optimizer, ema, _identity(config), run)
+    store = TrainingFolder(folder, denoiser, optimizer, ema, config.identity(), run, rank() == 0)
     if resume:
         done = saved = store.load()
     else:
-        refuse_to_overwrite(folder)
+        if rank() == 0:
+            refuse_to_overwrite(folder)
         done = saved = 0
         store.save(0)  # a folder that cannot be written to is found out now, not hours later
     if done >= config.steps:
@@ -189,7 +107,7 @@ def train(
             with interrupts_held_back():
                 meter.begin()
                 rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
-                meter.add(*_gradient_step(denoiser, batch(step), optimizer, rate, step, config))
+                meter.add(*_gradient_step(learner, batch(step), optimizer, rate, step, config))
                 ema.update(denoiser)
                 done = step + 1
                 if done % config.log_every == 0 or done == config.steps:
@@ -222,22 +140,38 @@ def _gradient_step(
     step: int,
     config: TrainConfig,
 ) -> tuple[Tensor, Tensor]:
-    """One step of Algorithm 1. Returns loss and gradient norm, left on the device: no waiting."""
+    """One step of Algorithm 1. Returns this process's loss and the gradient norm, left on the
+    device: no waiting.
+
+    Times and noise are drawn for the whole batch; then come the parts of it that are this
+    process's, one after the other.
+    """
     x0 = inputs["x0"]
     cond = {name: value for name, value in inputs.items() if name != "x0"}
     device, T = x0.device, denoiser.schedule.T
     t = torch.randint(1, T + 1, (len(x0),), generator=generator(config.seed, step, TIMES))
+    t = send(t, device)
     noise = randn_like(x0, generator(config.seed, step, NOISE, device=device))
-    torch.manual_seed(generator(config.seed, step, DROPOUT).initial_seed())
+    optimizer.zero_grad()
+    parts, losses = processes() * config.accumulate, []
+
+    def share(values: Tensor) -> Tensor:
+        return values.tensor_split(parts)[rank() * config.accumulate + part]
+
+    for part in range(config.accumulate):
+        seed = generator(config.seed, step, rank(), part, DROPOUT).initial_seed()
+        torch.manual_seed(seed)
+        with averaging(denoiser, now=part == config.accumulate - 1):
+            with autocast(config.precision, device):
+                mine = {name: share(value) for name, value in cond.items()}
+                loss = denoiser.loss(share(x0), share(t), share(noise), **mine).mean()
+            (loss / config.accumulate).backward()
+        losses.append(loss.detach())
+    norm = torch.nn.utils.clip_grad_norm_(denoiser.net.parameters(), config.grad_clip)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
-    with torch.autocast(device.type, torch.bfloat16, _use_bf16(config.precision, device)):
-        loss = denoiser.loss(x0, t, noise, **cond).mean()
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(denoiser.net.parameters(), config.grad_clip)
     optimizer.step()
-    optimizer.zero_grad()
-    return loss.detach(), norm
+    return torch.stack(losses).mean(), norm
 
 
 class _Meter:
@@ -259,7 +193,8 @@ class _Meter:
 
     def read(self) -> tuple[float, float, float]:
         """Mean loss, mean gradient norm and steps a second since the last reading."""
-        loss, norm = (float(torch.stack(values).mean()) for values in (self.losses, self.norms))
+        means = torch.stack([torch.stack(values).mean() for values in (self.losses, self.norms)])
+        loss, norm = mean_over_processes(means).tolist()
         speed = len(self.losses) / (time.perf_counter() - self.started)
         self.losses, self.norms = [], []
         return loss, norm, speed
@@ -276,16 +211,9 @@ def _stop_unless_finite(meter: _Meter, step: int, saved: int) -> None:
     )
 
 
-def _identity(config: TrainConfig) -> dict:
-    """The settings that a resumed run must share; the others may change without harm."""
-    free = ("steps", "log_every", "checkpoint_every", "precision")
-    return {name: value for name, value in asdict(config).items() if name not in free}
-
-
-def _use_bf16(precision: str, device: torch.device) -> bool:
-    """bfloat16 where asked for, or where the hardware multiplies it faster than float32."""
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+def _refuse_unequal_shares(config: TrainConfig) -> None:
+    if config.batch_size % (processes() * config.accumulate):
+        raise ValueError(
+            f"A batch of {config.batch_size} cannot be split equally over {processes()} processes "
+            f"with {config.accumulate} parts each: choose --batch-size to suit."
+        )

@@ -12,7 +12,15 @@ import torch
 from conftest import ROOT, contents, randomise
 from PIL import Image
 
-from ddpm_course import Denoiser, UNet, cosine_schedule, data, load_pretrained, weights
+from ddpm_course import (
+    Denoiser,
+    UNet,
+    cosine_schedule,
+    data,
+    load_pretrained,
+    progress,
+    weights,
+)
 from ddpm_course.checkpoint import steps_done
 from ddpm_course.cli import main
 from ddpm_course.synthetic import synthetic_flowers
@@ -45,8 +53,12 @@ def command(*args):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["ddpm-course", *map(str, args)])
         patch.setattr(threading, "excepthook", threading.excepthook)
-        with pytest.raises(SystemExit) as exit:
-            main()
+        on_sigterm = signal.getsignal(signal.SIGTERM)
+        try:
+            with pytest.raises(SystemExit) as exit:
+                main()
+        finally:
+            signal.signal(signal.SIGTERM, on_sigterm)
     return exit.value.code
 
 
@@ -160,6 +172,48 @@ def test_sample_grids_are_drawn_every_sample_every_steps(here):
     assert names == ["step_000002.png", "step_000004.png", "step_000005.png"]
 
 
+def test_best_weights_on_held_out_pictures_are_kept_not_the_last(here, monkeypatch):
+    errors = iter([0.5, 0.2, 0.3, 0.1, 0.4])
+    monkeypatch.setattr(progress, "x0_error", lambda *a: torch.tensor([next(errors)] * 16))
+    options = (
+        *TRAIN,
+        "--out",
+        "new",
+        "--held-out-every",
+        "2",
+        "--timesteps",
+        "100",
+        "--log-every",
+        "1",
+    )
+
+    def kept():
+        curve = [line.split(",") for line in (here / "new/held_out.csv").read_text().split()]
+        return curve, json.loads((here / "new/best/config.json").read_text())["run"]
+
+    assert command(*options, "--steps", "6", "--checkpoint-every", "4") == 0
+    curve, run = kept()
+    assert curve == [["step", "x0_error"], ["2", "0.5"], ["4", "0.2"], ["6", "0.3"]]
+    assert run["best_step"] == 4
+    assert run["x0_error"] == pytest.approx(0.2)
+    best, last = (load_pretrained(here / name).net.state_dict() for name in ("new/best", "new"))
+    assert not torch.equal(best["conv_in.weight"], last["conv_in.weight"])
+    assert command("train", "--resume", "--out", "new", "--steps", "10") == 0
+    curve, run = kept()
+    assert curve[4:] == [["8", "0.1"], ["10", "0.4"]]
+    assert run["best_step"] == 8
+
+
+def test_sampling_in_small_parts_draws_the_same(here):
+    for name, size in (("whole.png", "4"), ("split.png", "1")):
+        options = ("--number", "4", "--batch-size", size, "--precision", "fp32", "--out", name)
+        assert command(*SAMPLE, "--from", "run", *options) == 0
+    whole, split = (
+        Image.open(name).convert("RGB").tobytes() for name in ("whole.png", "split.png")
+    )
+    assert max(abs(a - b) for a, b in zip(whole, split, strict=True)) <= 1
+
+
 def test_wandb_keeps_its_files_in_the_run(here):
     pytest.importorskip("wandb")
     assert command(*NEW_RUN, "--track", "wandb") == 0
@@ -250,6 +304,11 @@ BAD_TRAINING = {
     "--batch-size 0": "batch_size must be 1 or more, not 0",
     "--timesteps 0": "T must be 1 or more",
     "--sample-every 0": "sample_every must be 1 or more, not 0",
+    "--held-out-every -1": "held_out_every must be 0 or more, not -1",
+    "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "keeps no pictures",
+    "--held-out-every 1 --schedule linear": "no time near log-SNR -8",
+    "--accumulate 0": "accumulate must be 1 or more, not 0",
+    "--accumulate 3": "A batch of 2 cannot be split into 3 equal parts",
     "--image-size 30": "image_size must be a multiple of 4, .* 30 is not",
     "--image-size 0": "image_size must be a multiple of 4, .* 0 is not",
     "--schedule linear --beta-end 1.5": "between 0 and 1",
@@ -288,6 +347,8 @@ BAD_SAMPLING = {
     "--spacing log": "nknown spacing 'log'.*trailing",
     "--device tpu": "no device 'tpu' here",
     "--number 0": "--number must be 1 or more, not 0",
+    "--batch-size 0": "--batch-size must be 1 or more, not 0",
+    "--precision fp8": "precision is auto, fp32 or bf16, not 'fp8'",
     "--steps 0": "steps.*0",
     "--steps 51": "51",
     "--sampler ddpm --eta 0.5": "--eta belongs to the sampler ddim",
@@ -366,16 +427,19 @@ def test_a_full_disk_while_drawing_keeps_the_old_picture(here, full_disk, capsys
     assert contents(here) == before
 
 
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("file", ["config.json", "model.safetensors", "training_state.safetensors"])
-def test_an_interrupt_in_the_middle_of_a_save_can_be_gone_on_from(here, monkeypatch, capsys, file):
+def test_an_interrupt_in_the_middle_of_a_save_can_be_gone_on_from(
+    here, monkeypatch, capsys, file, name
+):
     replace = os.replace
 
-    def press_ctrl_c(source, target):
+    def interrupted_replace(source, target):
         if target.name == file:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(name)
         replace(source, target)
 
-    monkeypatch.setattr(os, "replace", press_ctrl_c)
+    monkeypatch.setattr(os, "replace", interrupted_replace)
     assert command(*RESUME, "--steps", "9", "--checkpoint-every", "1") == 130
     monkeypatch.setattr(os, "replace", replace)
     error = capsys.readouterr().err

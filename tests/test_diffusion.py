@@ -3,10 +3,12 @@ import math
 
 import pytest
 import torch
+from conftest import randomise
 from torch import nn
 
 from ddpm_course import (
     Denoiser,
+    UNet,
     convert,
     cosine_schedule,
     dataset_oracle,
@@ -17,6 +19,7 @@ from ddpm_course import (
     q_posterior,
     q_sample,
     rescale_zero_terminal_snr,
+    sample,
 )
 from ddpm_course.diffusion import PREDICTIONS
 
@@ -219,6 +222,23 @@ def test_guidance_combines_unclipped_and_clips_once(prediction):
     denoiser.clip = True
     clipped = guided(denoiser, y, 3.0)(x, 600)
     torch.testing.assert_close(clipped, (without + 3.0 * (with_y - without)).clamp(-1, 1))
+
+
+@pytest.mark.parametrize("size", [1, 3, 8])
+def test_splitting_a_batch_to_fit_memory_changes_no_image(size):
+    net = UNet(channels=(8, 16), attention_levels=(1,), head_dim=8, num_classes=5, image_size=8)
+    denoiser, heard = Denoiser(randomise(net).eval(), cosine_schedule(50), "v"), []
+    denoise = guided(denoiser, torch.arange(8) % 5, 2.0)
+    whole = sample(denoise, (8, 3, 8, 8), denoiser.schedule, sampler="ddpm", steps=5)
+    denoiser.max_batch = size
+    net.register_forward_pre_hook(lambda net, args: heard.append(len(args[0])))
+    split = sample(denoise, (8, 3, 8, 8), denoiser.schedule, sampler="ddpm", steps=5)
+    assert max(heard) == size
+    assert sum(heard) == 5 * 16, "guidance doubles the batch"
+    torch.testing.assert_close(split, whole, rtol=0, atol=1e-5)
+    heard.clear()
+    denoiser.predict_x0(whole, 10, y=torch.arange(8) % 5)
+    assert heard == [8], "a batch that gradients flow through is never split"
 
 
 def test_guidance_needs_classes():

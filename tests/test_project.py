@@ -16,11 +16,11 @@ PACKAGE = ROOT / "ddpm_course"
 # A module imports only what stands before it.
 ORDER = [
     *("rng", "files", "interrupts", "schedules", "layers", "unet", "synthetic", "data", "ema"),
-    *("pictures", "diffusion", "oracles"),
-    *("samplers",),
-    *("weights", "checkpoint", "training", "tracking"),
-    *("runs", "plots", "widgets", "exercises"),
-    *("cli", "__main__"),
+    *("pictures", "config", "engine", "diffusion", "oracles"),
+    *("samplers", "parallel", "evaluation"),
+    *("weights", "checkpoint", "batches", "training", "tracking"),
+    *("progress", "runs", "plots", "widgets", "exercises"),
+    *("cli_options", "cli_train", "cli_sample", "cli", "__main__"),
 ]
 
 

@@ -8,10 +8,12 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ddpm_course import Denoiser, UNet, cosine_schedule, linear_schedule, load_pretrained
+from ddpm_course.batches import image_batches
+from ddpm_course.config import TrainConfig
 from ddpm_course.data import ImageData, to_uint8
 from ddpm_course.files import load_tensors
 from ddpm_course.synthetic import synthetic_flowers
-from ddpm_course.training import TrainConfig, image_batches, train
+from ddpm_course.training import train
 
 CLASSES = 8
 CONFIG = TrainConfig(

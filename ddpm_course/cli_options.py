@@ -1,0 +1,14 @@
+"""What the commands share in how they describe themselves."""
+
+from typing import Annotated
+
+import typer
+
+
+def one_of(choices) -> str:
+    return "One of " + ", ".join(choices) + "."
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+PRECISIONS = "auto, fp32 or bf16; auto: bf16 where the hardware multiplies it faster."
+Precision = Annotated[str, typer.Option(help=PRECISIONS)]

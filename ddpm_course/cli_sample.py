@@ -1,0 +1,102 @@
+"""The command `ddpm-course sample`: images from trained weights into one PNG."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from tqdm import tqdm
+
+from ddpm_course.cli_options import Device, Precision, one_of
+from ddpm_course.data import to_uint8
+from ddpm_course.diffusion import Denoise, Denoiser, guided
+from ddpm_course.engine import autocast
+from ddpm_course.pictures import image_grid, save_image
+from ddpm_course.runs import pick_device
+from ddpm_course.samplers import SAMPLERS, sample
+from ddpm_course.schedules import SPACINGS
+from ddpm_course.weights import load_pretrained, shipped
+
+
+def sample_command(
+    out: Annotated[Path, typer.Option(help="Picture to write, a PNG.")],
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="Folder of a run, or name of a shipped checkpoint."),
+    ] = None,
+    number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
+    sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
+    steps: Annotated[int, typer.Option(help="Network calls an image, 1 to T.")] = 50,
+    spacing: Annotated[str, typer.Option(help=one_of(SPACINGS))] = "trailing",
+    eta: Annotated[
+        float | None, typer.Option(help="Noise of ddim: 0 none, 1 as much as ddpm.")
+    ] = None,
+    label: Annotated[
+        int | None, typer.Option(help="Class to draw, from 0; conditional networks only.")
+    ] = None,
+    guidance: Annotated[
+        float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Image k depends on (seed, k) alone.")] = 0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace --out if it exists.")
+    ] = False,
+    batch_size: Annotated[
+        int, typer.Option(help="Most images drawn at once, to fit memory.")
+    ] = 128,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Draw images from trained weights into one PNG."""
+    if out.suffix.lower() != ".png" or out.is_dir() or out.parent.is_file():
+        raise ValueError(f"--out names a PNG file, such as flowers.png, not {out}.")
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} exists: name another file, or add --overwrite.")
+    for name, value in (("number", number), ("batch-size", batch_size)):
+        if value < 1:
+            raise ValueError(f"--{name} must be 1 or more, not {value}.")
+    if eta is not None and sampler != "ddim":
+        raise ValueError("--eta belongs to the sampler ddim.")
+    if source is None:
+        if not shipped():
+            raise ValueError(
+                "No checkpoint is shipped with the package yet: train one with `ddpm-course train "
+                "--out runs/first` and name it with --from runs/first."
+            )
+        source = shipped()[0]
+    where = pick_device(device)
+    denoiser = load_pretrained(source).to(where)
+    denoiser.max_batch = batch_size
+    denoise = _bound(denoiser, label, guidance, number)
+    with autocast(precision, where):
+        x = sample(
+            denoise,
+            (number, *denoiser.net.image_shape),
+            denoiser.schedule,
+            sampler=sampler,
+            steps=steps,
+            spacing=spacing,
+            seed=seed,
+            device=where,
+            progress=partial(tqdm, total=steps, unit="step", dynamic_ncols=True),
+            **({} if eta is None else {"eta": eta}),
+        )
+    save_image(out, image_grid(to_uint8(x)))
+    typer.echo(f"{number} images in {out}")
+
+
+def _bound(denoiser: Denoiser, label: int | None, guidance: float, number: int) -> Denoise:
+    """The denoiser with label and guidance filled in."""
+    classes = denoiser.net.config["num_classes"]
+    if label is None:
+        if guidance != 1.0:
+            raise ValueError("--guidance pulls towards a class: name one with --label.")
+        return denoiser
+    if classes is None or not 0 <= label < classes:
+        known = (
+            "this network knows none" if classes is None else f"they run from 0 to {classes - 1}"
+        )
+        raise ValueError(f"--label {label} is not a label of this network: {known}.")
+    y = torch.full((number,), label, device=next(denoiser.parameters()).device)
+    return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)

@@ -1,0 +1,71 @@
+"""What a run shows of itself on its way: sample grids, the held-out error, the best weights."""
+
+import math
+from pathlib import Path
+
+from ddpm_course.checkpoint import append_row, cut_rows, read_rows
+from ddpm_course.data import held_out, spread, to_uint8
+from ddpm_course.engine import autocast
+from ddpm_course.evaluation import LOG_SNRS, times_of, x0_error
+from ddpm_course.pictures import image_grid, save_image
+from ddpm_course.samplers import sample
+from ddpm_course.schedules import NoiseSchedule
+from ddpm_course.training import TrainState
+from ddpm_course.weights import save_pretrained
+
+CURVE, BEST = "held_out.csv", "best"
+PICTURES = 256  # enough to rank two states of a run, and a second on a GPU
+
+
+def draw_samples(state: TrainState, out: Path, precision: str) -> None:
+    """A grid of 16 samples of the averaged weights, always from the same noise."""
+    schedule, device = state.ema.schedule, next(state.ema.parameters()).device
+    with autocast(precision, device):
+        x = sample(
+            state.ema,
+            (16, *state.ema.net.image_shape),
+            schedule,
+            steps=min(25, schedule.T),
+            device=device,
+        )
+    save_image(out / "samples" / f"step_{state.step:06d}.png", image_grid(to_uint8(x)))
+
+
+class HeldOut:
+    """Measures the averaged weights on pictures kept out of training, and keeps the best.
+
+    held_out.csv    step and mean `x0_error`, a line each time
+    best/           the weights with the lowest error so far
+
+    Args:
+        out: folder of the run.
+        settings: those of the run.
+        schedule: that of the run.
+        done: steps behind the run; later lines of held_out.csv are dropped.
+
+    Raises ValueError for a data set or a schedule that cannot be measured on.
+    """
+
+    def __init__(self, out: Path, settings: dict, schedule: NoiseSchedule, done: int):
+        self.out, self.settings = out, settings
+        if settings["held_out_every"] == 0:
+            return
+        times_of(LOG_SNRS, schedule)
+        data = held_out(settings["data"], settings["data_root"], settings["image_size"])
+        self.data = spread(data, PICTURES)
+        cut_rows(out / CURVE, done)
+        errors = [float(row["x0_error"]) for row in read_rows(out / CURVE)]
+        self.best = min(errors, default=math.inf)
+
+    def measure(self, state: TrainState) -> float:
+        """The mean error over all log-SNRs; also written down, and the weights if it is the
+        lowest.
+        """
+        with autocast(self.settings["precision"], next(state.ema.parameters()).device):
+            error = x0_error(state.ema, self.data).mean().item()
+        if error < self.best:
+            self.best = error
+            record = self.settings | {"best_step": state.step, "x0_error": error}
+            save_pretrained(self.out / BEST, state.ema, record)
+        append_row(self.out / CURVE, {"step": state.step, "x0_error": error})
+        return error
