@@ -11,7 +11,7 @@ from pathlib import Path
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.files import load_tensors, save_tensors, write_text
 from ddpm_course.schedules import NoiseSchedule
-from ddpm_course.unet import UNet
+from ddpm_course.unet import EPS, UNet, norm_groups
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 CONFIG, MODEL = "config.json", "model.safetensors"
@@ -80,6 +80,32 @@ def read_config(folder: Path) -> dict:
     if not isinstance(config, dict):
         raise ValueError(f"{folder / CONFIG} must hold a JSON object.")
     return config
+
+
+def diffusers_config(net: UNet) -> dict:
+    """Arguments of 🤗 diffusers' `UNet2DModel` for the same network; a state dict of `net` loads
+    into it as it is.
+    """
+    config, levels = net.config, range(len(net.config["channels"]))
+    attends = [level in config["attention_levels"] for level in levels]
+    classes = config["num_classes"]
+    return {
+        "sample_size": config["image_size"],
+        "in_channels": config["in_channels"],
+        "out_channels": config["out_channels"],
+        "block_out_channels": config["channels"],
+        "layers_per_block": config["blocks"],
+        "down_block_types": ["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
+        "up_block_types": ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
+        "attention_head_dim": config["head_dim"],
+        "norm_num_groups": norm_groups(config["channels"]),
+        "norm_eps": EPS,
+        "num_class_embeds": None if classes is None else classes + 1,
+        "dropout": config["dropout"],
+        "freq_shift": 1,
+        "flip_sin_to_cos": False,
+        "downsample_padding": 0,
+    }
 
 
 def _first_line(error: Exception) -> str:

@@ -18,28 +18,7 @@ from ddpm_course import (
     timesteps,
 )
 from ddpm_course.rng import generator, randn
-from ddpm_course.unet import norm_groups
-
-
-def peer(net):
-    """diffusers' network of the same configuration."""
-    config, last = net.config, len(net.config["channels"]) - 1
-    attends = [i in config["attention_levels"] for i in range(last + 1)]
-    classes = config["num_classes"]
-    return UNet2DModel(
-        sample_size=config["image_size"],
-        block_out_channels=config["channels"],
-        layers_per_block=config["blocks"],
-        down_block_types=["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
-        up_block_types=["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
-        attention_head_dim=config["head_dim"],
-        norm_num_groups=norm_groups(config["channels"]),
-        num_class_embeds=None if classes is None else classes + 1,
-        norm_eps=1e-6,
-        freq_shift=1,
-        flip_sin_to_cos=False,
-        downsample_padding=0,
-    )
+from ddpm_course.weights import diffusers_config
 
 
 @pytest.mark.parametrize(
@@ -49,7 +28,7 @@ def test_network_equals_diffusers_with_equal_weights(name, num_classes):
     """Outputs and gradients, with weights carried over both ways and nothing left at zero."""
     network = PRESETS[name].network | {"image_size": 16, "num_classes": num_classes}
     ours = randomise(UNet(**network))
-    theirs = peer(ours)
+    theirs = UNet2DModel(**diffusers_config(ours))
     theirs.load_state_dict(ours.state_dict())
     back = UNet(**network)
     back.load_state_dict(theirs.state_dict())

@@ -1,0 +1,117 @@
+"""What all benchmarks share: the clock, the record of where they ran, the table."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+PACKAGES = ("torch", "diffusers", "denoising-diffusion-pytorch", "accelerate")
+
+
+def pick_device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def time_in_turns(
+    runs: dict[str, Callable[[], None]], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """Seconds of every run, `rounds` times, the runs taking turns so that all see the same
+    machine. One more round before the first is not counted.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            synchronise(device)
+            started = time.perf_counter()
+            run()
+            synchronise(device)
+            if turn:
+                seconds[name].append(time.perf_counter() - started)
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+    return seconds
+
+
+def bf16_rate(device: torch.device, size: int | None = None) -> float:
+    """FLOP/s of a bf16 matrix product here: the ceiling that MFU is measured against."""
+    n = size or (8192 if device.type == "cuda" else 2048)
+    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
+    seconds = time_in_turns({"matmul": lambda: [a @ b for _ in range(10)]}, 5, device)["matmul"]
+    return 10 * 2 * n**3 / statistics.median(seconds)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    lines = (
+        Path("/proc/cpuinfo").read_text().splitlines() if os.path.exists("/proc/cpuinfo") else []
+    )
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    name = models[0] if models else platform.processor()
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def commit() -> str:
+    """The commit that was measured, with a + if files differ from it. DDPM_COMMIT names it where
+    there is no git.
+    """
+    if "DDPM_COMMIT" in os.environ:
+        return os.environ["DDPM_COMMIT"]
+    folder = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        return subprocess.check_output(["git", *args], text=True, cwd=folder).strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+
+
+def save(name: str, command: str, device: torch.device, record: dict) -> None:
+    """results/NAME-cpu.json or results/NAME-GPU.json: the figures and where they come from."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    kind = "cpu" if device.type == "cpu" else device_name(device).split()[1].lower()
+    facts = {
+        "command": command,
+        "commit": commit(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "device": device_name(device),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{kind}.json"
+    path.write_text(json.dumps(facts | record, indent=1) + "\n")
+    print(f"\n{facts['device']}, torch {versions['torch']}, commit {facts['commit']}: {path.name}")
+
+
+def print_table(rows: list[dict[str, str]]) -> None:
+    """As Markdown, to be pasted."""
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    for cells in lines:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        print("| " + " | ".join(padded) + " |")
