@@ -1,212 +1,60 @@
 """Every exercise: the stub is seen as one, the solution passes, and each plausible wrong answer is
 told in its own words.
+
+The wrong answers stand in `wrong_answers/`, a module a notebook, as functions named
+EXERCISE__MISTAKE and a dict WRONG of what each must be told.
 """
 
-import math
+import importlib
+from pathlib import Path
 
 import pytest
-import torch
 
-from ddpm_course import cosine_schedule
+import ddpm_course.exercises
 from ddpm_course.exercises import forward_noising
 from ddpm_course.exercises.checking import NotAttempted, Wrong
 
-NOTEBOOKS = {"01_forward_noising": forward_noising.exercises}
+FOLDER = Path(ddpm_course.exercises.__file__).parent
+NAMES = sorted({path.stem for path in FOLDER.glob("*.py")} - {"__init__", "checking"})
+# by the name of the notebook without its number
+NOTEBOOKS = {
+    name: importlib.import_module(f"ddpm_course.exercises.{name}").exercises for name in NAMES
+}
 EXERCISES = [(e, name) for e in NOTEBOOKS.values() for name in e.by_name]
+WRONG = [
+    (NOTEBOOKS[name], f, told)
+    for name in NAMES
+    for f, told in importlib.import_module(f"wrong_answers.{name}").WRONG.items()
+]
 
 
-def noise_step_std_is_beta(x, t, noise, schedule):
-    beta = schedule.betas[t].item()
-    return math.sqrt(1 - beta) * x + beta * noise
+def label(value):
+    return getattr(value, "__name__", "") if callable(value) else ""
 
 
-def noise_step_no_shrinking(x, t, noise, schedule):
-    return x + math.sqrt(schedule.betas[t].item()) * noise
-
-
-def noise_step_swapped(x, t, noise, schedule):
-    beta = schedule.betas[t].item()
-    return math.sqrt(beta) * x + math.sqrt(1 - beta) * noise
-
-
-def noise_step_counts_from_0(x, t, noise, schedule):
-    beta = schedule.betas[t - 1].item()
-    return math.sqrt(1 - beta) * x + math.sqrt(beta) * noise
-
-
-def noise_step_mean_without_root(x, t, noise, schedule):
-    beta = schedule.betas[t].item()
-    return (1 - beta) * x + math.sqrt(beta) * noise
-
-
-def noise_step_forgets_return(x, t, noise, schedule):
-    beta = schedule.betas[t].item()
-    x = math.sqrt(1 - beta) * x + math.sqrt(beta) * noise
-
-
-def noise_step_uses_abar(x, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].item()
-    return math.sqrt(abar) * x + math.sqrt(1 - abar) * noise
-
-
-def alphas_cumprod_no_leading_1(betas):
-    return (1 - betas).cumprod(0)
-
-
-def alphas_cumprod_of_betas(betas):
-    return torch.cat([betas.new_ones(1), betas]).cumprod(0)
-
-
-def alphas_cumprod_adds(betas):
-    return torch.cat([betas.new_ones(1), (1 - betas).cumsum(0)])
-
-
-def alphas_cumprod_single_alphas(betas):
-    return torch.cat([betas.new_ones(1), 1 - betas])
-
-
-def alphas_cumprod_rooted(betas):
-    return torch.cat([betas.new_ones(1), 1 - betas]).cumprod(0).sqrt()
-
-
-def alphas_cumprod_leading_0(betas):
-    return torch.cat([betas.new_zeros(1), (1 - betas).cumprod(0)])
-
-
-def q_sample_no_reshape(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].to(x0.dtype)
-    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
-
-
-def q_sample_along_width(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].to(x0.dtype).view(1, 1, -1, 1)
-    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
-
-
-def q_sample_variance_for_std(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
-    return abar.sqrt() * x0 + (1 - abar) * noise
-
-
-def q_sample_abar_without_root(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
-    return abar * x0 + (1 - abar).sqrt() * noise
-
-
-def q_sample_counts_from_0(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t - 1].view(-1, 1, 1, 1)
-    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
-
-
-def q_sample_last_beta_only(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
-    return abar.sqrt() * x0 + schedule.betas[t].view(-1, 1, 1, 1).sqrt() * noise
-
-
-def q_sample_swapped(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
-    return (1 - abar).sqrt() * x0 + abar.sqrt() * noise
-
-
-def q_sample_own_noise(x0, t, noise, schedule):
-    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
-    return abar.sqrt() * x0 + (1 - abar).sqrt() * torch.randn_like(x0)
-
-
-def cosine_not_normalised(T, s):
-    u = torch.arange(T + 1, dtype=torch.float64) / T
-    return ((u + s) / (1 + s) * math.pi / 2).cos() ** 2
-
-
-def cosine_not_squared(T, s):
-    u = torch.arange(T + 1, dtype=torch.float64) / T
-    f = ((u + s) / (1 + s) * math.pi / 2).cos()
-    return f / f[0]
-
-
-def cosine_without_s(T, s):
-    u = torch.arange(T + 1, dtype=torch.float64) / T
-    return (u * math.pi / 2).cos() ** 2
-
-
-def cosine_one_short(T, s):
-    return cosine_schedule(T, s).alphas_cumprod[1:]
-
-
-def beta_end_scaled(T, target):
-    return 0.02 * 1000 / T
-
-
-def beta_end_as_copied(T, target):
-    return 0.02
-
-
-def beta_end_of_root(T, target):
-    return forward_noising.beta_end_for(T, target**2)
-
-
-def beta_end_too_large(T, target):
-    return 20 * 1000 / T
-
-
-WRONG = {
-    noise_step_std_is_beta: "its variance is β_t²",
-    noise_step_no_shrinking: "without shrinking the image",
-    noise_step_swapped: "swapped their factors",
-    noise_step_counts_from_0: "you used β_499",
-    noise_step_mean_without_root: "multiplied by 1−β_t",
-    noise_step_forgets_return: "it returned None",
-    noise_step_uses_abar: "the noise is multiplied by",
-    alphas_cumprod_no_leading_1: "put ᾱ_0 = 1 in front",
-    alphas_cumprod_of_betas: "you multiplied the β_t",
-    alphas_cumprod_adds: "you added the α_t up",
-    alphas_cumprod_single_alphas: "these are the single α_t",
-    alphas_cumprod_rooted: "these are √ᾱ_t",
-    alphas_cumprod_leading_0: "ᾱ_0 is 0",
-    q_sample_no_reshape: "the factors do not line up",
-    q_sample_along_width: "the factor changes within an image",
-    q_sample_variance_for_std: "multiplied by 1−ᾱ_t, which is its variance",
-    q_sample_abar_without_root: "it keeps √ᾱ_t",
-    q_sample_counts_from_0: "one step off",
-    q_sample_last_beta_only: "that of the last step alone",
-    q_sample_swapped: "swapped their factors",
-    q_sample_own_noise: "without image and without noise something is left",
-    cosine_not_normalised: "divide by f(0)",
-    cosine_not_squared: "the cosine is not squared",
-    cosine_without_s: "s is not used",
-    cosine_one_short: "there must be 101",
-    beta_end_scaled: "0.02 · 1000/T is a good guess",
-    beta_end_as_copied: "ends in ᾱ_T = 0.029",
-    beta_end_of_root: "you brought √ᾱ_T to the target",
-    beta_end_too_large: "must lie between 0 and 1",
-}
-PREFIXES = {
-    "cosine": "cosine_alphas_cumprod",
-    "beta_end": "beta_end_for",
-}
-
-
-def exercise_of(f):
-    names = [name for _, name in EXERCISES if f.__name__.startswith(name)]
-    return names[0] if names else next(v for k, v in PREFIXES.items() if f.__name__.startswith(k))
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda f: f.__name__)
-def test_wrong_answers_are_diagnosed(wrong, capsys, monkeypatch):
-    name = exercise_of(wrong)
+@pytest.mark.parametrize(("exercises", "wrong", "told"), WRONG, ids=label)
+def test_wrong_answers_are_diagnosed(exercises, wrong, told, capsys, monkeypatch):
+    name = wrong.__name__.split("__")[0]
     monkeypatch.setattr(wrong, "__name__", name)
-    given = forward_noising.check(wrong)
+    given = exercises.check(wrong)
     said = capsys.readouterr().out
     assert said.startswith(f"✗ {name}: ")
-    assert WRONG[wrong] in said
-    assert given is forward_noising.exercises.by_name[name].solution
+    assert told in said
+    assert given is exercises.by_name[name].solution
     monkeypatch.setenv("DDPM_CHECK", "strict")
     with pytest.raises(Wrong):
-        forward_noising.check(wrong)
+        exercises.check(wrong)
 
 
 def test_every_message_is_different():
-    assert len(set(WRONG.values())) >= len(WRONG) - 1  # "swapped" says the same in two exercises
+    for exercises in NOTEBOOKS.values():
+        told = [said for e, _, said in WRONG if e is exercises]
+        assert len(set(told)) >= len(told) - 1  # "swapped" says the same in two exercises
+
+
+def test_every_exercise_has_wrong_answers():
+    covered = {(id(e), f.__name__.split("__")[0]) for e, f, _ in WRONG}
+    assert covered == {(id(e), name) for e, name in EXERCISES}
 
 
 @pytest.mark.parametrize(("exercises", "name"), EXERCISES, ids=lambda v: str(v)[:30])

@@ -12,7 +12,9 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from IPython.display import Markdown, display
+from torch import Tensor
 
 
 class NotAttempted(Exception):
@@ -102,3 +104,24 @@ def require(truth: bool, otherwise: str) -> None:
     """Raise `Wrong` with that sentence unless it is true."""
     if not truth:
         raise Wrong(otherwise)
+
+
+def close(got, wanted, tolerance: float = 1e-5) -> bool:
+    """Whether shape and values agree, to a relative or absolute `tolerance`."""
+    got, wanted = torch.as_tensor(got).double(), torch.as_tensor(wanted).double()
+    return got.shape == wanted.shape and bool(torch.allclose(got, wanted, tolerance, tolerance))
+
+
+def tensor_of(answer, shape: tuple[int, ...]) -> Tensor:
+    """The answer, if it is a tensor of that shape and finite; else `Wrong` says what it is."""
+    if answer is None:
+        raise Wrong("it returned None: does the function end with `return`?")
+    require(
+        isinstance(answer, Tensor), f"it returned a {type(answer).__name__}, not a torch tensor."
+    )
+    require(
+        tuple(answer.shape) == shape,
+        f"the result has shape {tuple(answer.shape)}; {shape} was expected.",
+    )
+    require(bool(torch.isfinite(answer).all()), "the result holds NaN or infinity.")
+    return answer

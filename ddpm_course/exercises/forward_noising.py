@@ -7,7 +7,7 @@ from torch import Tensor
 
 import ddpm_course as dc
 from ddpm_course.diffusion import q_sample as package_q_sample
-from ddpm_course.exercises.checking import Exercises, Wrong, require
+from ddpm_course.exercises.checking import Exercises, Wrong, close, require, tensor_of
 from ddpm_course.schedules import cosine_schedule, linear_schedule
 
 exercises = Exercises()
@@ -16,32 +16,12 @@ check, hint, solution = exercises.check, exercises.hint, exercises.solution
 SCHEDULE = linear_schedule(1000)
 
 
-def _close(got, wanted, tolerance: float = 1e-5) -> bool:
-    got, wanted = torch.as_tensor(got).double(), torch.as_tensor(wanted).double()
-    return got.shape == wanted.shape and bool(torch.allclose(got, wanted, tolerance, tolerance))
-
-
-def _tensor(answer, shape: tuple[int, ...]) -> Tensor:
-    """The answer, if it is a tensor of that shape and finite."""
-    if answer is None:
-        raise Wrong("it returned None: does the function end with `return`?")
-    require(
-        isinstance(answer, Tensor), f"it returned a {type(answer).__name__}, not a torch tensor."
-    )
-    require(
-        tuple(answer.shape) == shape,
-        f"the result has shape {tuple(answer.shape)}; {shape} was expected.",
-    )
-    require(bool(torch.isfinite(answer).all()), "the result holds NaN or infinity.")
-    return answer
-
-
 def _factors(f, shape: tuple[int, ...], *arguments) -> tuple[Tensor, Tensor]:
     """What f(x, ..., noise, ...) multiplies image and noise by: it must be linear in both."""
     one, zero = torch.ones(shape), torch.zeros(shape)
-    nothing = _tensor(f(zero, arguments[0], zero, *arguments[1:]), shape)
+    nothing = tensor_of(f(zero, arguments[0], zero, *arguments[1:]), shape)
     require(
-        _close(nothing, zero),
+        close(nothing, zero),
         "without image and without noise something is left: the result must be a multiple of the "
         "image plus a multiple of the noise, and nothing else.",
     )
@@ -52,36 +32,36 @@ def _factors(f, shape: tuple[int, ...], *arguments) -> tuple[Tensor, Tensor]:
 def _test_noise_step(f) -> None:
     beta = SCHEDULE.betas
     t = 500
-    signal, noise = (_tensor(v, (4, 3)) for v in _factors(f, (4, 3), t, SCHEDULE))
+    signal, noise = (tensor_of(v, (4, 3)) for v in _factors(f, (4, 3), t, SCHEDULE))
     b, a = noise[0, 0].item(), signal[0, 0].item()
     here, root = beta[t].item(), math.sqrt(beta[t])
     for wrong in (t - 1, t + 1):
         require(
-            not _close(b, math.sqrt(beta[wrong]), 1e-6),
+            not close(b, math.sqrt(beta[wrong]), 1e-6),
             f"you used β_{wrong} for the step to t = {t}: `schedule.betas[t]` is β_t, and index 0 "
             "holds a 0 for clean data.",
         )
     require(
-        not _close(b, here),
+        not close(b, here),
         "your noise is multiplied by β_t, so its variance is β_t²; a variance of β_t needs the "
         "standard deviation √β_t.",
     )
     require(
-        not (_close(b, math.sqrt(1 - here)) and _close(a, root)),
+        not (close(b, math.sqrt(1 - here)) and close(a, root)),
         "image and noise have swapped their factors: the image keeps √(1−β_t), nearly all of it.",
     )
     require(
-        not _close(a, 1.0),
+        not close(a, 1.0),
         "you add noise without shrinking the image first: the variance would grow at every step. "
         "Multiply x by √(1−β_t).",
     )
     require(
-        not _close(a, 1 - here),
+        not close(a, 1 - here),
         "the image is multiplied by 1−β_t; variances are multiplied by that, values by its root.",
     )
-    require(_close(b, root), f"the noise is multiplied by {b:.4g}; √β_t is {root:.4g}.")
+    require(close(b, root), f"the noise is multiplied by {b:.4g}; √β_t is {root:.4g}.")
     keep = math.sqrt(1 - here)
-    require(_close(a, keep), f"the image is multiplied by {a:.6g}; √(1−β_t) is {keep:.6g}.")
+    require(close(a, keep), f"the image is multiplied by {a:.6g}; √(1−β_t) is {keep:.6g}.")
 
 
 @exercises.add(
@@ -103,21 +83,21 @@ def _test_alphas_cumprod(f) -> None:
             "there are 1000 values for T = 1000, but t runs from 0 to T: put ᾱ_0 = 1 in front, for "
             "the clean image."
         )
-    got = _tensor(got, (1001,))
-    require(not _close(got[1:], betas.cumprod(0)), "you multiplied the β_t; α_t is 1 − β_t.")
+    got = tensor_of(got, (1001,))
+    require(not close(got[1:], betas.cumprod(0)), "you multiplied the β_t; α_t is 1 − β_t.")
     require(
-        not _close(got[1:], (1 - betas).cumsum(0)),
+        not close(got[1:], (1 - betas).cumsum(0)),
         "you added the α_t up; each step multiplies what is left, so take the product (`cumprod`).",
     )
     require(
-        not _close(got[1:], 1 - betas), "these are the single α_t; ᾱ_t is their product up to t."
+        not close(got[1:], 1 - betas), "these are the single α_t; ᾱ_t is their product up to t."
     )
     require(
-        not _close(got, wanted.sqrt()),
+        not close(got, wanted.sqrt()),
         "these are √ᾱ_t, the factors of the image; ᾱ_t itself is the share of its variance.",
     )
     require(got[0].item() == 1, f"ᾱ_0 is {got[0]:.4g}; nothing is lost at t = 0, so it is 1.")
-    require(_close(got, wanted), f"ᾱ_T is {got[-1]:.4g}; for the linear schedule it is 4.036e-05.")
+    require(close(got, wanted), f"ᾱ_T is {got[-1]:.4g}; for the linear schedule it is 4.036e-05.")
 
 
 @exercises.add(
@@ -135,7 +115,7 @@ def _test_q_sample(f) -> None:
     t, shape = torch.tensor([1, 300, 700, 1000]), (4, 3, 4, 5)
     abar = SCHEDULE.alphas_cumprod
     try:
-        signal, noise = (_tensor(v, shape) for v in _factors(f, shape, t, SCHEDULE))
+        signal, noise = (tensor_of(v, shape) for v in _factors(f, shape, t, SCHEDULE))
     except RuntimeError as error:
         if "size of tensor" not in str(error) and "shape" not in str(error):
             raise
@@ -152,29 +132,29 @@ def _test_q_sample(f) -> None:
     for shift in (-1, 1):
         index = (t + shift).clamp(0, 1000)
         require(
-            not _close(b, (1 - abar[index]).sqrt(), 1e-6),
+            not close(b, (1 - abar[index]).sqrt(), 1e-6),
             "you read ᾱ one step off: `alphas_cumprod[t]` is ᾱ_t, because index 0 holds ᾱ_0 = 1.",
         )
     require(
-        not _close(b, 1 - abar[t]),
+        not close(b, 1 - abar[t]),
         "your noise is multiplied by 1−ᾱ_t, which is its variance; multiply by the standard "
         "deviation √(1−ᾱ_t).",
     )
     require(
-        not _close(b, SCHEDULE.betas[t].sqrt()),
+        not close(b, SCHEDULE.betas[t].sqrt()),
         "you scaled the noise by √β_t, that of the last step alone; the noise of all t steps "
         "together has variance 1−ᾱ_t.",
     )
-    require(not _close(a, abar[t]), "the image is multiplied by ᾱ_t; it keeps √ᾱ_t.")
+    require(not close(a, abar[t]), "the image is multiplied by ᾱ_t; it keeps √ᾱ_t.")
     require(
-        not (_close(a, (1 - abar[t]).sqrt()) and _close(b, abar[t].sqrt())),
+        not (close(a, (1 - abar[t]).sqrt()) and close(b, abar[t].sqrt())),
         "image and noise have swapped their factors.",
     )
-    require(_close(a, abar[t].sqrt()), "the factors of the image are not √ᾱ_t.")
-    require(_close(b, (1 - abar[t]).sqrt()), "the factors of the noise are not √(1−ᾱ_t).")
+    require(close(a, abar[t].sqrt()), "the factors of the image are not √ᾱ_t.")
+    require(close(b, (1 - abar[t]).sqrt()), "the factors of the noise are not √(1−ᾱ_t).")
     draw = torch.Generator().manual_seed(0)
     x0, eps = (torch.randn(shape, generator=draw) for _ in range(2))
-    same = _close(f(x0, t, eps, SCHEDULE), package_q_sample(x0, t, eps, SCHEDULE))
+    same = close(f(x0, t, eps, SCHEDULE), package_q_sample(x0, t, eps, SCHEDULE))
     require(same, "on random images it differs from `ddpm_course.q_sample`.")
 
 
@@ -199,19 +179,19 @@ def _test_cosine_alphas_cumprod(f) -> None:
     got, right = f(T, s), curve(s, 2) / curve(s, 2)[0]
     if isinstance(got, Tensor) and tuple(got.shape) == (T,):
         raise Wrong(f"there are {T} values; t runs from 0 to T, so there must be {T + 1}.")
-    got = _tensor(got, (T + 1,))
+    got = tensor_of(got, (T + 1,))
     require(
-        not _close(got, curve(s, 2), 1e-6),
+        not close(got, curve(s, 2), 1e-6),
         f"ᾱ_0 is {got[0]:.6f}, not 1: divide by f(0), so that nothing is lost at t = 0.",
     )
-    require(not _close(got, curve(s, 1) / curve(s, 1)[0]), "the cosine is not squared.")
+    require(not close(got, curve(s, 1) / curve(s, 1)[0]), "the cosine is not squared.")
     require(
-        not _close(got, curve(0.0, 2), 1e-6),
+        not close(got, curve(0.0, 2), 1e-6),
         "s is not used: without it β_1 is far smaller than a pixel's rounding.",
     )
-    require(_close(got, right, 1e-6), "the values differ from Eq. 17 of Nichol & Dhariwal.")
+    require(close(got, right, 1e-6), "the values differ from Eq. 17 of Nichol & Dhariwal.")
     schedule = cosine_schedule(T).alphas_cumprod
-    require(_close(got[:-1], schedule[:-1], 1e-6), "it differs from `cosine_schedule`.")
+    require(close(got[:-1], schedule[:-1], 1e-6), "it differs from `cosine_schedule`.")
 
 
 @exercises.add(

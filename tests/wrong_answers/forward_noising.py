@@ -1,0 +1,175 @@
+"""Plausible wrong answers to the exercises of notebook 01, and what each is told."""
+
+import math
+
+import torch
+
+from ddpm_course import cosine_schedule
+from ddpm_course.exercises import forward_noising
+
+
+def noise_step__std_is_beta(x, t, noise, schedule):
+    beta = schedule.betas[t].item()
+    return math.sqrt(1 - beta) * x + beta * noise
+
+
+def noise_step__no_shrinking(x, t, noise, schedule):
+    return x + math.sqrt(schedule.betas[t].item()) * noise
+
+
+def noise_step__swapped(x, t, noise, schedule):
+    beta = schedule.betas[t].item()
+    return math.sqrt(beta) * x + math.sqrt(1 - beta) * noise
+
+
+def noise_step__counts_from_0(x, t, noise, schedule):
+    beta = schedule.betas[t - 1].item()
+    return math.sqrt(1 - beta) * x + math.sqrt(beta) * noise
+
+
+def noise_step__mean_without_root(x, t, noise, schedule):
+    beta = schedule.betas[t].item()
+    return (1 - beta) * x + math.sqrt(beta) * noise
+
+
+def noise_step__forgets_return(x, t, noise, schedule):
+    beta = schedule.betas[t].item()
+    x = math.sqrt(1 - beta) * x + math.sqrt(beta) * noise
+
+
+def noise_step__uses_abar(x, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].item()
+    return math.sqrt(abar) * x + math.sqrt(1 - abar) * noise
+
+
+def alphas_cumprod__no_leading_1(betas):
+    return (1 - betas).cumprod(0)
+
+
+def alphas_cumprod__of_betas(betas):
+    return torch.cat([betas.new_ones(1), betas]).cumprod(0)
+
+
+def alphas_cumprod__adds(betas):
+    return torch.cat([betas.new_ones(1), (1 - betas).cumsum(0)])
+
+
+def alphas_cumprod__single_alphas(betas):
+    return torch.cat([betas.new_ones(1), 1 - betas])
+
+
+def alphas_cumprod__rooted(betas):
+    return torch.cat([betas.new_ones(1), 1 - betas]).cumprod(0).sqrt()
+
+
+def alphas_cumprod__leading_0(betas):
+    return torch.cat([betas.new_zeros(1), (1 - betas).cumprod(0)])
+
+
+def q_sample__no_reshape(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].to(x0.dtype)
+    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+
+
+def q_sample__along_width(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].to(x0.dtype).view(1, 1, -1, 1)
+    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+
+
+def q_sample__variance_for_std(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
+    return abar.sqrt() * x0 + (1 - abar) * noise
+
+
+def q_sample__abar_without_root(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
+    return abar * x0 + (1 - abar).sqrt() * noise
+
+
+def q_sample__counts_from_0(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t - 1].view(-1, 1, 1, 1)
+    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+
+
+def q_sample__last_beta_only(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
+    return abar.sqrt() * x0 + schedule.betas[t].view(-1, 1, 1, 1).sqrt() * noise
+
+
+def q_sample__swapped(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
+    return (1 - abar).sqrt() * x0 + abar.sqrt() * noise
+
+
+def q_sample__own_noise(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
+    return abar.sqrt() * x0 + (1 - abar).sqrt() * torch.randn_like(x0)
+
+
+def cosine_alphas_cumprod__not_normalised(T, s):
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    return ((u + s) / (1 + s) * math.pi / 2).cos() ** 2
+
+
+def cosine_alphas_cumprod__not_squared(T, s):
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    f = ((u + s) / (1 + s) * math.pi / 2).cos()
+    return f / f[0]
+
+
+def cosine_alphas_cumprod__without_s(T, s):
+    u = torch.arange(T + 1, dtype=torch.float64) / T
+    return (u * math.pi / 2).cos() ** 2
+
+
+def cosine_alphas_cumprod__one_short(T, s):
+    return cosine_schedule(T, s).alphas_cumprod[1:]
+
+
+def beta_end_for__scaled(T, target):
+    return 0.02 * 1000 / T
+
+
+def beta_end_for__as_copied(T, target):
+    return 0.02
+
+
+def beta_end_for__of_root(T, target):
+    return forward_noising.beta_end_for(T, target**2)
+
+
+def beta_end_for__too_large(T, target):
+    return 20 * 1000 / T
+
+
+WRONG = {
+    noise_step__std_is_beta: "its variance is β_t²",
+    noise_step__no_shrinking: "without shrinking the image",
+    noise_step__swapped: "swapped their factors",
+    noise_step__counts_from_0: "you used β_499",
+    noise_step__mean_without_root: "multiplied by 1−β_t",
+    noise_step__forgets_return: "it returned None",
+    noise_step__uses_abar: "the noise is multiplied by",
+    alphas_cumprod__no_leading_1: "put ᾱ_0 = 1 in front",
+    alphas_cumprod__of_betas: "you multiplied the β_t",
+    alphas_cumprod__adds: "you added the α_t up",
+    alphas_cumprod__single_alphas: "these are the single α_t",
+    alphas_cumprod__rooted: "these are √ᾱ_t",
+    alphas_cumprod__leading_0: "ᾱ_0 is 0",
+    q_sample__no_reshape: "the factors do not line up",
+    q_sample__along_width: "the factor changes within an image",
+    q_sample__variance_for_std: "multiplied by 1−ᾱ_t, which is its variance",
+    q_sample__abar_without_root: "it keeps √ᾱ_t",
+    q_sample__counts_from_0: "one step off",
+    q_sample__last_beta_only: "that of the last step alone",
+    q_sample__swapped: "swapped their factors",
+    q_sample__own_noise: "without image and without noise something is left",
+    cosine_alphas_cumprod__not_normalised: "divide by f(0)",
+    cosine_alphas_cumprod__not_squared: "the cosine is not squared",
+    cosine_alphas_cumprod__without_s: "s is not used",
+    cosine_alphas_cumprod__one_short: "there must be 101",
+    beta_end_for__scaled: "0.02 · 1000/T is a good guess",
+    beta_end_for__as_copied: "ends in ᾱ_T = 0.029",
+    beta_end_for__of_root: "you brought √ᾱ_T to the target",
+    beta_end_for__too_large: "must lie between 0 and 1",
+}
