@@ -6,8 +6,11 @@ import torch
 
 import ddpm_course as dc
 from ddpm_course.data import to_uint8
+from ddpm_course.engine import autocast
+from ddpm_course.files import atomic
 from ddpm_course.pictures import image_grid, save_image
-from ddpm_course.rng import generator
+from ddpm_course.rng import generator, image_generators, randn
+from ddpm_course.weights import COURSE
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 
@@ -21,5 +24,43 @@ def forward() -> None:
     save_image(IMAGES / "forward.png", image_grid(to_uint8(x), columns=len(t)))
 
 
+def drawn(seed: int, number: int, sampler: str, steps: int, **options) -> torch.Tensor:
+    """Flowers of the course's checkpoint, unguided, u8[number,3,S,S]."""
+    denoiser = dc.load_pretrained(COURSE)
+    shape = (number, *denoiser.net.image_shape)
+    with autocast("auto", torch.device("cpu")):
+        x = dc.sample(
+            denoiser, shape, denoiser.schedule, sampler=sampler, steps=steps, seed=seed, **options
+        )
+    return to_uint8(x)
+
+
+def flowers() -> None:
+    """24 flowers, seed 0, none left out."""
+    save_image(IMAGES / f"{COURSE}.png", image_grid(drawn(0, 24, "ddpm", 250), columns=8))
+
+
+def steps() -> None:
+    """Few steps of DPM-Solver++ against 250 of DDPM, a row each, from the same noise."""
+    rows = [drawn(0, 8, "ddpm", 250)]
+    rows += [drawn(0, 8, "dpm_solver_pp_2m", n, spacing="logsnr") for n in (30, 20, 15, 10, 6)]
+    save_image(IMAGES / f"{COURSE}-steps.png", image_grid(torch.cat(rows), columns=8))
+
+
+def animation() -> None:
+    """Eight flowers on their way out of the noise, 50 steps of DDIM, as an animated WebP."""
+    denoiser, generators = dc.load_pretrained(COURSE), image_generators(0, 8)
+    x_T = randn((8, *denoiser.net.image_shape), generators)
+    grid = dc.timesteps(denoiser.schedule, 50)
+    walk = [x_T, *(x for _, x, _ in dc.ddim(denoiser, x_T, denoiser.schedule, grid))]
+    frames = [image_grid(to_uint8(x), columns=8, tile=96) for x in walk]
+    with atomic(IMAGES / f"{COURSE}.webp") as temporary:
+        frames[0].save(
+            temporary, format="webp", save_all=True, append_images=frames[1:], loop=0, quality=60,
+            duration=[500, *[60] * (len(frames) - 2), 3000],
+        )  # fmt: skip
+
+
 if __name__ == "__main__":
-    forward()
+    for make in (forward, flowers, steps, animation):
+        make()

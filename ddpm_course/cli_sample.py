@@ -16,15 +16,14 @@ from ddpm_course.pictures import image_grid, save_image
 from ddpm_course.runs import pick_device
 from ddpm_course.samplers import SAMPLERS, sample
 from ddpm_course.schedules import SPACINGS
-from ddpm_course.weights import load_pretrained, shipped
+from ddpm_course.weights import COURSE, load_pretrained
 
 
 def sample_command(
     out: Annotated[Path, typer.Option(help="Picture to write, a PNG.")],
     source: Annotated[
-        str | None,
-        typer.Option("--from", help="Folder of a run, or name of a shipped checkpoint."),
-    ] = None,
+        str, typer.Option("--from", help="Folder of a run, or name of a shipped checkpoint.")
+    ] = COURSE,
     number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
     sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
     steps: Annotated[int, typer.Option(help="Network calls an image, 1 to T.")] = 50,
@@ -58,13 +57,6 @@ def sample_command(
             raise ValueError(f"--{name} must be 1 or more, not {value}.")
     if eta is not None and sampler != "ddim":
         raise ValueError("--eta belongs to the sampler ddim.")
-    if source is None:
-        if not shipped():
-            raise ValueError(
-                "No checkpoint is shipped with the package yet: train one with `ddpm-course train "
-                "--out runs/first` and name it with --from runs/first."
-            )
-        source = shipped()[0]
     where = pick_device(device)
     denoiser = load_pretrained(source).to(where)
     denoiser.max_batch = batch_size

@@ -8,6 +8,8 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
@@ -18,9 +20,11 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ddpm_course.files import load_tensors, save_tensors
+from ddpm_course.rng import generator
 from ddpm_course.synthetic import synthetic_flowers
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+STARTER, STARTER_COLUMNS = Path(__file__).parent / "starter.png", 16
 OFFLINE = "Without data or network, `--data synthetic` runs the same path on procedural flowers."
 
 
@@ -118,6 +122,19 @@ def folder(root: Path | str, size: int) -> ImageData:
     return _cached(hidden / f"{size}px.safetensors", sources, decode)
 
 
+def starter(root: Path | str, size: int) -> ImageData:
+    """512 flowers drawn by the course's own model, in the package; `root` is not read.
+
+    Seed 0, none left out; image k was drawn for label k % 102 (see `.ci/make_starter.py`).
+    """
+    with Image.open(STARTER) as sheet:
+        tile = sheet.width // STARTER_COLUMNS
+        boxes = product(range(0, sheet.height, tile), range(0, sheet.width, tile))
+        tiles = [sheet.crop((x, y, x + tile, y + tile)).convert("RGB") for y, x in boxes]
+    images = torch.stack([_resized(picture, size) for picture in tiles])
+    return ImageData(images, torch.arange(len(images)) % 102)
+
+
 def synthetic(root: Path | str, size: int) -> ImageData:
     """2,048 procedural flowers of seed 0 with their species; `root` is not read."""
     return ImageData(*synthetic_flowers(2048, size, seed=0))
@@ -125,7 +142,9 @@ def synthetic(root: Path | str, size: int) -> ImageData:
 
 DATASETS: dict[str, Callable[[Path, int], ImageData]] = {
     "flowers102": flowers102,
+    "flowers102-all": partial(flowers102, split="train+val+test"),
     "folder": folder,
+    "starter": starter,
     "synthetic": synthetic,
 }
 
@@ -157,23 +176,27 @@ def spread(data: ImageData, number: int) -> ImageData:
     return ImageData(data.images[index], None if data.labels is None else data.labels[index])
 
 
-def example_images(number: int, size: int) -> tuple[Tensor, str]:
-    """Pictures for a notebook, u8[number,3,size,size], and a sentence that says what they are.
+def example_data(size: int) -> tuple[ImageData, str]:
+    """A data set for a notebook, and a sentence that says what it is.
 
-    Flowers-102 if it lies under the folder DDPM_DATA_ROOT (by default ../data, beside the
-    notebooks), else procedural flowers. Nothing is downloaded.
+    Flowers-102 (`train` + `test`) if it lies under the folder DDPM_DATA_ROOT (by default ../data,
+    beside the notebooks), else the starter set. Nothing is downloaded.
     """
     root = os.environ.get("DDPM_DATA_ROOT", "../data")
     try:
-        photographs = flowers102(root, size, split="train")
+        photographs = flowers102(root, size)
     except FileNotFoundError:
-        return synthetic_flowers(number, size, seed=0)[0], (
-            "Data: procedural flowers, drawn by formula. For photographs, run "
+        return starter(root, size), (
+            "Data: starter set, flowers drawn by this course's own model. For photographs, run "
             "`uv run ddpm-course download` in the project's folder, then this notebook again."
         )
-    return spread(
-        photographs, number
-    ).images, f"Data: photographs, Oxford 102 Flowers under {root}."
+    return photographs, f"Data: photographs, Oxford 102 Flowers under {root}."
+
+
+def example_images(number: int, size: int) -> tuple[Tensor, str]:
+    """A few pictures of `example_data`, always the same, u8[number,3,size,size]; its sentence."""
+    data, source = example_data(size)
+    return data.images[torch.randperm(len(data.images), generator=generator(0))[:number]], source
 
 
 def _square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:
@@ -186,7 +209,11 @@ def _square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Imag
             cropped = crop(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"The picture {path} cannot be read ({error}): {mend}.") from error
-    resized = cropped.resize((size, size), Image.Resampling.LANCZOS)
+    return _resized(cropped, size)
+
+
+def _resized(picture: Image.Image, size: int) -> Tensor:
+    resized = picture.resize((size, size), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
 
 

@@ -1,5 +1,6 @@
 """Batches of images as one PNG."""
 
+import io
 import math
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ddpm_course.data import to_uint8
 from ddpm_course.files import atomic
 
 
@@ -31,3 +33,10 @@ def save_image(path: Path, picture: Image.Image) -> None:
     """Write a PNG atomically."""
     with atomic(path) as temporary:
         picture.save(temporary, format="png")
+
+
+def png_bytes(x: Tensor, tile: int = 128) -> bytes:
+    """f[N,3,S,S] in [-1, 1] as the bytes of a PNG, for a live panel: quick rather than small."""
+    buffer = io.BytesIO()
+    image_grid(to_uint8(x), tile=tile).save(buffer, format="png", compress_level=1)
+    return buffer.getvalue()

@@ -46,22 +46,22 @@ def show(picture: Figure, alt: str) -> None:
 
     Stored with 256 colours, so that a notebook full of noise stays small.
     """
-    with mpl.rc_context(STYLE):
-        raw, small = io.BytesIO(), io.BytesIO()
-        picture.savefig(raw, format="png", dpi=DPI)
-    colours = Image.open(raw).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    small = io.BytesIO()
+    colours = _rendered(picture).quantize(256, dither=Image.Dither.NONE)
     colours.save(small, format="png", optimize=True)
     display(DisplayImage(small.getvalue(), alt=alt))
 
 
 def image_rows(
-    rows: Mapping[str, Tensor], titles: Sequence[str] | None = None, scale: int = 2
+    rows: Mapping[str, Tensor], titles: Sequence[str] | None = None, scale: int | None = None
 ) -> Figure:
     """Rows of images f[N,3,S,S] in [-1, 1], each row named at its left, columns titled.
 
-    Every pixel becomes scale×scale pixels of the figure, so nothing is blurred or invented.
+    Every pixel becomes scale×scale pixels of the figure, so nothing is blurred or invented; by
+    default as many as make an image 128 pixels wide.
     """
     first = next(iter(rows.values()))
+    scale = scale or max(1, 128 // first.shape[-1])
     tile, gap = first.shape[-1] * scale, 6
     left = 12 + 10 * max(len(name) for name in rows)
     top = 24 if titles else 2
@@ -88,7 +88,7 @@ def schedule_curves(schedules: Mapping[str, NoiseSchedule]) -> Figure:
         time = np.arange(schedule.T + 1) / schedule.T
         left.plot(time, schedule.alphas_cumprod, label=name)
         right.plot(time[1:], schedule.log_snr[1:], label=name)
-    left.set(title="share of the image left, ᾱ", xlabel="t / T", ylim=(-0.02, 1.02))
+    left.set(title="ᾱ, share of the variance left", xlabel="t / T", ylim=(-0.02, 1.02))
     right.set(title="log signal-to-noise ratio", xlabel="t / T", ylim=(-20, 12))
     left.legend(frameon=False)
     return fig
@@ -102,4 +102,112 @@ def histograms(columns: Mapping[str, Tensor], colours: Sequence[str]) -> Figure:
         axis.hist(values.flatten().cpu().numpy(), bins=bins, density=True, color=colour)
         axis.set(title=name, yticks=[])
         axis.grid(False)
+    return fig
+
+
+def lines(
+    panels: Mapping[str, Mapping[str, tuple[Any, Any]]],
+    *,
+    xlabel: str = "",
+    colours: Mapping[str, str] | None = None,
+    height: float = 3,
+    **settings,
+) -> Figure:
+    """Curves side by side: panels[title][label] is (x, y). A label starting with "_" is not shown
+    in the legend. `settings` go to every panel (`ylim`, `yscale`, ...).
+    """
+    fig, axes = figure(9, height, ncols=len(panels), squeeze=False)
+    for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        for label, (x, y) in curves.items():
+            axis.plot(x, y, label=label, color=(colours or {}).get(label.removeprefix("_")))
+        axis.set(title=title, xlabel=xlabel, **settings)
+        if settings.get("xscale") == "log":  # whole numbers, not powers of ten
+            axis.minorticks_off()
+            ticks = next(iter(curves.values()))[0]
+            axis.set_xticks(ticks, [f"{value:g}" for value in ticks])
+        if any(not label.startswith("_") for label in curves):
+            axis.legend(frameon=False)
+    return fig
+
+
+def clouds(
+    panels: Mapping[str, Tensor], colours: Sequence[str], limit: float = 2.5, side: float = 1.6
+) -> Figure:
+    """Point clouds f[N,2] side by side, on the square from -limit to limit."""
+    fig, axes = figure(side * len(panels), side + 0.3, ncols=len(panels), squeeze=False)
+    for axis, colour, (title, points) in zip(axes[0], colours, panels.items(), strict=True):
+        axis.scatter(*points.T.cpu().numpy(), s=2, color=colour, alpha=0.5, linewidths=0)
+        axis.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        axis.set_axis_off()
+    return fig
+
+
+def heatmap(values: Tensor, title: str, xlabel: str, ylabel: str, width: float = 9) -> Figure:
+    """A matrix f[rows,columns] as a picture, blue for negative, orange for positive values."""
+    fig, axis = figure(width, 3)
+    top = values.abs().max().item()
+    shown = axis.imshow(values.numpy(), aspect="auto", cmap="PuOr_r", vmin=-top, vmax=top)
+    axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    axis.grid(False)
+    fig.colorbar(shown, ax=axis)
+    return fig
+
+
+def bars(values: Mapping[str, float], title: str, unit: str, colour: str = "x0") -> Figure:
+    """Named numbers as horizontal bars, each with its value."""
+    fig, axis = figure(9, 0.6 + 0.36 * len(values))
+    drawn = axis.barh(list(values), list(values.values()), color=COLOURS[colour])
+    axis.bar_label(drawn, fmt=f"%.3g {unit}", padding=4)
+    axis.set(title=title, xticks=[])
+    axis.margins(x=0.15)
+    axis.invert_yaxis()
+    axis.grid(False)
+    return fig
+
+
+def show_animation(
+    frames: Sequence[Figure | Image.Image], alt: str, milliseconds: int = 80
+) -> None:
+    """Display frames as one animated PNG, for ever, resting at the last. All share 64 colours."""
+    pictures = [_rendered(f) if isinstance(f, Figure) else f.convert("RGB") for f in frames]
+    palette = pictures[len(pictures) // 2].quantize(64, dither=Image.Dither.NONE)
+    small = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    file = io.BytesIO()
+    small[0].save(
+        file, format="png", save_all=True, append_images=small[1:], loop=0, optimize=True,
+        duration=[milliseconds] * (len(small) - 1) + [2500],
+    )  # fmt: skip
+    display(DisplayImage(file.getvalue(), alt=alt))
+
+
+def _rendered(picture: Figure) -> Image.Image:
+    raw = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        picture.savefig(raw, format="png", dpi=DPI)
+    return Image.open(raw).convert("RGB")
+
+
+def course_map(hours: Mapping[str, float], planned: Sequence[str]) -> Figure:
+    """The notebooks as boxes along a path of two rows, with their hours; `planned` are pale."""
+    fig, axis = figure(9, 2.6)
+    names = [*hours, *planned]
+    half = -(-len(names) // 2)
+    for k, name in enumerate(names):
+        row, column = divmod(k, half)
+        x, y = column if row == 0 else half - 1 - column, -row  # the path turns round at the end
+        number, title = name.split(" ", 1)
+        when = f"{hours[name]:g} h" if name in hours else "planned"
+        axis.text(
+            x, y, f"{number}\n{title.replace(' and ', chr(10) + 'and ')}\n{when}",
+            ha="center", va="center", fontsize=9.5, linespacing=1.35,
+            bbox={
+                "boxstyle": "round,pad=0.5",
+                "facecolor": "#dcebf5" if name in hours else "#f3f3f3",
+                "edgecolor": COLOURS["x0"] if name in hours else "#bbb",
+            },
+        )  # fmt: skip
+    path = [(0, 0), (half - 1, 0), (half - 1, -1), (half - (len(names) - half), -1)]
+    axis.plot(*zip(*path, strict=True), color="#bbb", linewidth=6, zorder=0)
+    axis.set(xlim=(-0.55, half - 0.45), ylim=(-1.5, 0.5))
+    axis.set_axis_off()
     return fig

@@ -74,7 +74,7 @@ def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
     Denoiser(UNet(**network), schedule, settings["prediction"])
 
     with first_process_first():
-        if settings["data"] == "flowers102":
+        if settings["data"].startswith("flowers102"):
             download_flowers102(settings["data_root"])
         data = load_data(settings["data"], settings["data_root"], network["image_size"])
     conditional = settings["conditional"]

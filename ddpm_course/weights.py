@@ -8,21 +8,31 @@ import json
 import textwrap
 from pathlib import Path
 
+import torch
+
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.files import load_tensors, save_tensors, write_text
 from ddpm_course.schedules import NoiseSchedule
 from ddpm_course.unet import EPS, UNet, norm_groups
 
 SHIPPED = Path(__file__).parent / "checkpoints"
+COURSE = "flowers32-tiny"
+"""The shipped checkpoint that the notebooks draw from, and `ddpm-course sample` by default."""
 CONFIG, MODEL = "config.json", "model.safetensors"
 SCHEDULE = "alphas_cumprod"
 
 
-def save_pretrained(folder: Path | str, denoiser: Denoiser, run: dict | None = None) -> None:
+def save_pretrained(
+    folder: Path | str,
+    denoiser: Denoiser,
+    run: dict | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write `denoiser` to a folder; `run` is any JSON record of how it was made.
 
-    Both files are written atomically. Raises OSError if the disk is full or read-only: what was
-    there before then still is.
+    `dtype` is what the weights are stored in, by default what they are: torch.float16 halves the
+    file. Both files are written atomically. Raises OSError if the disk is full or read-only: what
+    was there before then still is.
     """
     config = {
         "network": denoiser.net.config,
@@ -30,7 +40,8 @@ def save_pretrained(folder: Path | str, denoiser: Denoiser, run: dict | None = N
         "clip": denoiser.clip,
         "run": run or {},
     }
-    tensors = {**denoiser.net.state_dict(), SCHEDULE: denoiser.schedule.alphas_cumprod}
+    tensors = {k: v.to(dtype or v.dtype) for k, v in denoiser.net.state_dict().items()}
+    tensors[SCHEDULE] = denoiser.schedule.alphas_cumprod
     save_tensors(Path(folder) / MODEL, tensors)  # first: it is what a full disk has no room for
     write_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
 

@@ -311,12 +311,12 @@ def test_what_is_there_is_not_downloaded_again(linked_flowers, no_network):
 
 def test_data_sets_have_names(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "synthetic_flowers", lambda n, *a, **k: synthetic_flowers(3, *a, **k))
-    assert list(DATASETS) == ["flowers102", "folder", "synthetic"]
+    assert list(DATASETS) == ["flowers102", "flowers102-all", "folder", "starter", "synthetic"]
     loaded = load_data("synthetic", "nowhere", 8)
     assert torch.equal(loaded.images, synthetic_flowers(3, 8)[0])
     paint(tmp_path / "a.png", (9, 9), RED)
     assert colours(load_data("folder", str(tmp_path), 8)) == [RED]
-    with pytest.raises(ValueError, match="Unknown data set 'cats': choose one of flowers102, fold"):
+    with pytest.raises(ValueError, match="Unknown data set 'cats': choose one of flowers102, flow"):
         load_data("cats", tmp_path, 8)
 
 
@@ -327,5 +327,7 @@ def test_examples_are_photographs_where_there_are_any(linked_flowers, monkeypatc
     assert sentence.startswith("Data: photographs")
     monkeypatch.setenv("DDPM_DATA_ROOT", str(tmp_path))
     images, sentence = example_images(2, 16)
-    assert torch.equal(images, synthetic_flowers(2, 16)[0])
-    assert sentence.startswith("Data: procedural flowers")
+    assert torch.equal(images, example_images(5, 16)[0][:2])
+    drawn = load_data("starter", "nowhere", 16).images
+    assert all((drawn == image).flatten(1).all(1).any() for image in images)
+    assert sentence.startswith("Data: starter set")
