@@ -14,11 +14,13 @@ import time
 import urllib.request
 
 import pytest
+import torch
 from playwright.sync_api import expect, sync_playwright
 
-from ddpm_course.schedules import linear_schedule
+from ddpm_course.explorer import explorer_page
+from ddpm_course.schedules import SCHEDULES, linear_schedule
 from ddpm_course.widgets import describe
-from notebooks import FOLDER
+from notebooks import FOLDER, PATHS
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -147,7 +149,7 @@ def test_schedule_explorer(page, lab):
     chart = page.locator(".widget-html svg")
     picture = page.locator("img.widget-image").first
     expect(beta_end.locator(".widget-readout")).to_have_text("0.020")
-    expect(says).to_contain_text("at T, 17 % of x_0 is left")
+    expect(says).to_contain_text("x_T keeps 17 % of x_0")
 
     def shown():
         return picture.get_attribute("src"), chart.inner_html()
@@ -160,7 +162,7 @@ def test_schedule_explorer(page, lab):
     beta_end.locator(".noUi-handle").focus()
     page.keyboard.press("ArrowRight")
     expect(beta_end.locator(".widget-readout")).to_have_text("0.021")
-    expect(says).to_contain_text("at T, 16 % of x_0 is left")
+    expect(says).to_contain_text("x_T keeps 16 % of x_0")
     moved(before)
 
     before = shown()
@@ -184,7 +186,74 @@ def test_schedule_explorer(page, lab):
 
     before = shown()
     page.locator(".widget-dropdown select").select_option("cosine")
-    expect(says).to_contain_text("at T, 0.0049 % of x_0 is left")
+    expect(says).to_contain_text("x_T keeps 0.0049 % of x_0")
     moved(before)
     if folder := os.environ.get("DDPM_SCREENSHOTS"):
         page.screenshot(path=f"{folder}/explorer.png")
+
+
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_page_without_kernel_computes_what_the_package_does(page, name):
+    page.set_content(explorer_page(torch.zeros(3, 32, 32)))
+    for T in (10, 350, 1000):
+        ends = {"beta_start": 1e-3, "beta_end": 0.05} if name == "linear" else {}
+        theirs = page.evaluate(f"alphasCumprod('{name}', {T}, 0.001, 0.05)")
+        ours = SCHEDULES[name](T, **ends).alphas_cumprod
+        torch.testing.assert_close(torch.tensor(theirs).double(), ours, rtol=1e-6, atol=1e-12)
+
+
+def test_page_without_kernel_moves(page):
+    page.set_content(explorer_page(torch.zeros(3, 32, 32)))
+    says, picture = page.locator("#says"), "document.getElementById('end').toDataURL()"
+    expect(says).to_contain_text("x_T keeps 17 % of x_0")
+    before = page.evaluate(picture)
+    page.locator("#last").focus()
+    page.keyboard.press("ArrowRight")
+    expect(says).to_contain_text("x_T keeps 16 % of x_0")
+    assert page.evaluate(picture) != before
+    page.locator("#name").select_option("cosine")
+    expect(says).to_contain_text("x_T keeps 0.014 % of x_0")
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+def test_runs_in_the_lab(page, lab, path):
+    """Every notebook from top to bottom, and every slider in it moved once: the page follows."""
+    open_and_run(page, lab, path.name)
+    for handle in page.locator(".jp-Notebook .widget-slider .noUi-handle").all():
+        panel = handle.locator("xpath=ancestor::*[contains(@class, 'jp-OutputArea-output')][1]")
+        handle.scroll_into_view_if_needed()
+        before = panel.inner_html()
+        handle.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function(
+            "([panel, before]) => panel.innerHTML !== before",
+            arg=[panel.element_handle(), before],
+        )
+    assert page.evaluate(ERRORS) == []
+    if folder := os.environ.get("DDPM_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{path.stem}.png")
+
+
+@pytest.mark.release
+def test_sampling_panel_draws_and_cancels(page, lab):
+    """Notebook 05: the panel draws, shows how far it is, and stops when told to."""
+    open_and_run(page, lab, "05_sampling.ipynb")
+    draw, cancel = (page.get_by_role("button", name=name) for name in ("Draw", "Cancel"))
+    draw.scroll_into_view_if_needed()
+    draw.click()
+    drawn = page.locator(".widget-label", has_text="Drawn in 5 steps")
+    expect(drawn).to_be_visible(timeout=60_000)
+    slider(page, "steps").locator(".noUi-handle").focus()
+    page.keyboard.press("End")
+    expect(slider(page, "steps").locator(".widget-readout")).to_have_text("250")
+    draw.click()
+    expect(page.locator(".widget-label", has_text=re.compile(r"step \d+ of 250"))).to_be_visible(
+        timeout=60_000
+    )
+    cancel.click()
+    cancelled = page.locator(".widget-label", has_text="Cancelled after step")
+    expect(cancelled).to_be_visible(timeout=60_000)
+    expect(draw).to_be_enabled()
+    if folder := os.environ.get("DDPM_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/panel.png")

@@ -19,7 +19,7 @@ ORDER = [
     *("pictures", "config", "engine", "diffusion", "oracles"),
     *("samplers", "parallel", "evaluation"),
     *("weights", "checkpoint", "batches", "training", "tracking"),
-    *("progress", "runs", "plots", "widgets", "exercises"),
+    *("progress", "runs", "plots", "svg", "explorer", "widgets", "sampling_panel", "exercises"),
     *("cli_options", "cli_train", "cli_sample", "cli", "__main__"),
 ]
 

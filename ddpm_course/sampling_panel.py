@@ -1,0 +1,79 @@
+"""A live panel that draws from a denoiser, step by step, and can be stopped."""
+
+import asyncio
+import time
+
+import ipywidgets as w
+
+from ddpm_course.diffusion import Denoiser
+from ddpm_course.pictures import png_bytes
+from ddpm_course.rng import image_generators, randn
+from ddpm_course.samplers import SAMPLERS
+from ddpm_course.schedules import timesteps
+
+STEPS = (5, 10, 20, 50, 100, 250)
+
+
+class SamplingPanel(w.VBox):
+    """Sampler, steps and seed; a button that draws, one that cancels; progress and previews.
+
+    Drawing runs as a task of the kernel's event loop and gives way after every step: that is when
+    the picture is shown and the cancel button heard. Another cell waits until it is done.
+
+    Args:
+        denoiser: whose pictures to draw.
+        number: how many at once.
+    """
+
+    def __init__(self, denoiser: Denoiser, number: int = 8):
+        self.denoiser, self.number = denoiser, number
+        self.sampler = w.Dropdown(options=list(SAMPLERS), value="ddim", description="sampler")
+        steps = [n for n in STEPS if n <= denoiser.schedule.T]
+        self.steps = w.SelectionSlider(options=steps, value=steps[0], description="steps")
+        self.seed = w.IntSlider(value=0, min=0, max=99, description="seed")
+        self.draw_button = w.Button(description="Draw", button_style="primary", icon="paint-brush")
+        self.cancel_button = w.Button(description="Cancel", disabled=True, icon="stop")
+        self.bar, self.text = w.IntProgress(min=0), w.Label("Nothing is drawn yet.")
+        self.picture = w.Image(format="png", layout=w.Layout(display="none"))
+        self.task: asyncio.Task | None = None
+        self.cancelled = False
+        self.draw_button.on_click(self._start)
+        self.cancel_button.on_click(self._cancel)
+        controls = w.HBox([self.sampler, self.steps, self.seed])
+        buttons = w.HBox([self.draw_button, self.cancel_button, self.bar, self.text])
+        super().__init__([controls, buttons, self.picture])
+
+    def _start(self, _) -> None:
+        self.draw_button.disabled = True  # at once, so that a double click draws once
+        self.task = asyncio.ensure_future(self.draw())
+
+    def _cancel(self, _) -> None:
+        self.cancelled = True
+
+    async def draw(self) -> None:
+        """Draw with the settings of this moment, until done or cancelled."""
+        schedule, steps = self.denoiser.schedule, self.steps.value
+        generators = image_generators(self.seed.value, self.number)
+        x_T = randn((self.number, *self.denoiser.net.image_shape), generators)
+        spacing = "logsnr" if self.sampler.value == "dpm_solver_pp_2m" else "trailing"
+        grid = timesteps(schedule, steps, spacing)
+        self.cancelled, self.cancel_button.disabled = False, False
+        self.draw_button.disabled = True
+        self.bar.value, self.bar.max = 0, steps
+        self.picture.layout.display = "block"
+        started = shown = time.perf_counter()
+        try:
+            walk = SAMPLERS[self.sampler.value](self.denoiser, x_T, schedule, grid, generators)
+            for done, (t, x, _) in enumerate(walk, start=1):
+                now = time.perf_counter()
+                if done == steps or now - shown > 0.1:  # no more pictures than an eye can follow
+                    self.picture.value, shown = png_bytes(x, 96), now
+                self.bar.value = done
+                self.text.value = f"step {done} of {steps}, t = {t}, {now - started:.1f} s"
+                await asyncio.sleep(0.001)
+                if self.cancelled:
+                    self.text.value = f"Cancelled after step {done} of {steps}."
+                    return
+            self.text.value = f"Drawn in {steps} steps, {time.perf_counter() - started:.1f} s."
+        finally:
+            self.draw_button.disabled, self.cancel_button.disabled = False, True
