@@ -35,8 +35,8 @@ def save_image(path: Path, picture: Image.Image) -> None:
         picture.save(temporary, format="png")
 
 
-def png_bytes(x: Tensor, tile: int = 128) -> bytes:
+def png_bytes(x: Tensor, tile: int = 128, columns: int | None = None) -> bytes:
     """f[N,3,S,S] in [-1, 1] as the bytes of a PNG, for a live panel: quick rather than small."""
     buffer = io.BytesIO()
-    image_grid(to_uint8(x), tile=tile).save(buffer, format="png", compress_level=1)
+    image_grid(to_uint8(x), columns, tile).save(buffer, format="png", compress_level=1)
     return buffer.getvalue()

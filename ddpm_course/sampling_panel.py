@@ -12,6 +12,7 @@ from ddpm_course.samplers import SAMPLERS
 from ddpm_course.schedules import timesteps
 
 STEPS = (5, 10, 20, 50, 100, 250)
+TILE, COLUMNS = 128, 4
 
 
 class SamplingPanel(w.VBox):
@@ -34,7 +35,8 @@ class SamplingPanel(w.VBox):
         self.draw_button = w.Button(description="Draw", button_style="primary", icon="paint-brush")
         self.cancel_button = w.Button(description="Cancel", disabled=True, icon="stop")
         self.bar, self.text = w.IntProgress(min=0), w.Label("Nothing is drawn yet.")
-        self.picture = w.Image(format="png", layout=w.Layout(display="none"))
+        width = f"{TILE * min(number, COLUMNS)}px"  # else the panel would stretch it
+        self.picture = w.Image(format="png", layout=w.Layout(display="none", width=width))
         self.task: asyncio.Task | None = None
         self.cancelled = False
         self.draw_button.on_click(self._start)
@@ -67,7 +69,7 @@ class SamplingPanel(w.VBox):
             for done, (t, x, _) in enumerate(walk, start=1):
                 now = time.perf_counter()
                 if done == steps or now - shown > 0.1:  # no more pictures than an eye can follow
-                    self.picture.value, shown = png_bytes(x, 96), now
+                    self.picture.value, shown = png_bytes(x, TILE, COLUMNS), now
                 self.bar.value = done
                 self.text.value = f"step {done} of {steps}, t = {t}, {now - started:.1f} s"
                 await asyncio.sleep(0.001)
