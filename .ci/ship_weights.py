@@ -13,14 +13,33 @@ import torch
 from PIL import Image
 
 from ddpm_course.checkpoint import read_rows
-from ddpm_course.data import held_out
+from ddpm_course.data import held_out, load_data
 from ddpm_course.evaluation import LOG_SNRS, x0_error
 from ddpm_course.files import write_text
 from ddpm_course.pictures import save_image
 from ddpm_course.weights import CONFIG, SHIPPED, load_pretrained, read_config, save_pretrained
 
-IMAGES = Path(__file__).resolve().parents[1] / "images"
 CARD = (Path(__file__).parent / "model_card.md").read_text()
+PICTURES = {
+    "flowers102": "Oxford 102 Flowers, `train` + `test` splits",
+    "synthetic": "procedural flowers",
+}
+HIDDEN = ("data_root", "device", "track", "best_step", "x0_error", "log_every", "sample_every")
+
+
+def command_line(settings: dict) -> str:
+    """The options of `ddpm-course train` that set up the run."""
+
+    def option(name: str, value) -> str:
+        name = name.replace("_", "-")
+        if isinstance(value, bool):
+            return f"--{name}" if value else f"--no-{name}"
+        return f"--{name} {value}"
+
+    given = {k: v for k, v in settings.items() if v is not None and k not in HIDDEN}
+    if not given["conditional"]:
+        del given["conditional"]  # the one switch without a --no- form
+    return " ".join(option(name, value) for name, value in given.items())
 
 
 def thinned(rows: list[dict[str, str]], lines: int = 200) -> list[list[str]]:
@@ -32,7 +51,7 @@ def thinned(rows: list[dict[str, str]], lines: int = 200) -> list[list[str]]:
 
 
 def draw_progress(run: Path, name: str, columns: int = 8, rows: int = 4) -> None:
-    """images/NAME-progress.png: the same noise drawn from at steps that double each time."""
+    """progress.png beside the weights: the same noise drawn from at steps that double each time."""
     grids = {int(p.stem.split("_")[1]): p for p in (run / "samples").glob("step_*.png")}
     if not grids:
         return
@@ -42,7 +61,7 @@ def draw_progress(run: Path, name: str, columns: int = 8, rows: int = 4) -> None
     for column, step in enumerate(steps):
         with Image.open(grids[step]) as grid:
             strip.paste(grid.crop((0, 0, 128, rows * 128)), (column * 128, 0))
-    save_image(IMAGES / f"{name}-progress.png", strip)
+    save_image(SHIPPED / name / "progress.png", strip)
     print("progress at steps", steps)
 
 
@@ -51,7 +70,8 @@ def main(run: Path, name: str) -> None:
     out, settings = SHIPPED / name, read_config(source)["run"]
     save_pretrained(out, load_pretrained(source), settings, dtype=torch.float16)
     denoiser = load_pretrained(out).to("cuda" if torch.cuda.is_available() else "cpu")
-    data = held_out(settings["data"], settings["data_root"], denoiser.net.config["image_size"])
+    place = (settings["data"], settings["data_root"], settings["image_size"])
+    data, pictures = held_out(*place), len(load_data(*place).images)
     errors = x0_error(denoiser, data)
 
     rows = read_rows(run / "metrics.csv")
@@ -65,22 +85,18 @@ def main(run: Path, name: str) -> None:
         write_text(out / "held_out.csv", (run / "held_out.csv").read_text().replace("\r\n", "\n"))
 
     settings["steps"] = steps
-    hidden = ("data_root", "device", "track", "best_step", "x0_error", "log_every", "sample_every")
-    given = {k: v for k, v in settings.items() if v is not None and k not in hidden}
-    command = " ".join(
-        f"--{k.replace('_', '-')}" + ("" if v is True else f" {v}")
-        for k, v in given.items()
-        if v is not False
-    )
     shipped_steps = settings.get("best_step", steps)
     card = CARD.format(
         **settings,
         name=name,
-        size=denoiser.net.config["image_size"],
+        size=settings["image_size"],
+        trained_on=PICTURES[settings["data"]],
+        pictures=pictures,
+        mirrored=", mirrored at random" if settings["flip"] else "",
         parameters=sum(p.numel() for p in denoiser.net.parameters()) / 1e6,
         last_label=denoiser.net.config["num_classes"] - 1,
         T=denoiser.schedule.T,
-        epochs=steps * batch_size / 7169,
+        epochs=steps * batch_size / pictures,
         hours=seconds / 3600,
         speed=steps * batch_size / seconds,
         shipped_steps=shipped_steps,
@@ -93,7 +109,7 @@ def main(run: Path, name: str) -> None:
         held_out=", `held_out.csv` the x̂₀ error on 256 pictures of `val`"
         if (run / "held_out.csv").is_file()
         else "",
-        command=command,
+        command=command_line(settings),
     )
     write_text(out / "README.md", card)
     draw_progress(run, name)

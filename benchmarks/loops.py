@@ -1,7 +1,7 @@
 """Training loops side by side: ours, and what people would otherwise use.
 
-Each is made of a network, pictures u8[N,3,S,S] and a batch size, and is a function that does so
-many steps. Pictures are already decoded for every loop.
+Each is made of a network, pictures u8[N,3,S,S], a batch size and the number of steps in a round,
+and is a function that does one round.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ from ddpm_course import Denoiser, TrainConfig, UNet, image_batches, linear_sched
 from ddpm_course.data import ImageData
 from ddpm_course.weights import diffusers_config
 
-Steps = Callable[[int], None]
+Round = Callable[[], None]
 
 
 def tf32(allowed: bool) -> None:
@@ -30,27 +30,22 @@ def tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = allowed
 
 
-def ours(net: UNet, images: Tensor, batch_size: int, device, compile: bool | None = None) -> Steps:
-    """`ddpm_course.train` as it comes."""
-    denoiser = Denoiser(net.to(device), linear_schedule())
+def ours(
+    net: UNet, images: Tensor, batch_size: int, steps: int, device, compile: bool | None = None
+) -> Round:
+    """`ddpm_course.train` as it comes, its loss read once a round."""
+    config = TrainConfig(
+        steps=10**9, batch_size=batch_size, log_every=steps, checkpoint_every=10**9,
+        compile=compile,
+    )  # fmt: skip
+    batches = image_batches(ImageData(images, None), config, device=device)
+    states = train(Denoiser(net.to(device), linear_schedule()), batches, config)
 
-    def start(log_every: int):
-        config = TrainConfig(
-            steps=10**9, batch_size=batch_size, log_every=log_every, checkpoint_every=10**9,
-            compile=compile,
-        )  # fmt: skip
-        batches = image_batches(ImageData(images, None), config, device=device)
-        return train(denoiser, batches, config)
-
-    runs: dict[int, object] = {}
-
-    def steps(n: int) -> None:
+    def one_round() -> None:
         tf32(False)
-        if n not in runs:
-            runs[n] = start(n)
-        next(runs[n])  # type: ignore[call-overload]
+        next(states)
 
-    return steps
+    return one_round
 
 
 class Pictures(Dataset):
@@ -86,10 +81,10 @@ def loader(images: Tensor, batch_size: int, device) -> DataLoader:
 
 
 def diffusers_example(
-    net: UNet, images: Tensor, batch_size: int, device, compile: bool = False
-) -> Steps:
+    net: UNet, images: Tensor, batch_size: int, steps: int, device, compile: bool = False
+) -> Round:
     """(a) The loop of diffusers' unconditional training example, in bf16 with TF32, around its
-    own `UNet2DModel` with our weights.
+    own `UNet2DModel` with our weights. Compiled, its EMA is also given its switch `foreach`.
     """
     from accelerate import Accelerator
     from diffusers import DDPMScheduler
@@ -100,7 +95,7 @@ def diffusers_example(
     model = diffusers_twin(net)
     ema = EMAModel(
         model.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75,
-        model_cls=type(model), model_config=model.config,
+        foreach=compile, model_cls=type(model), model_config=model.config,
     )  # fmt: skip
     scheduler = DDPMScheduler(num_train_timesteps=1000)
     optimizer = torch.optim.AdamW(
@@ -117,10 +112,10 @@ def diffusers_example(
         model = torch.compile(model)
     batches = endless(data)
 
-    def steps(n: int) -> None:
+    def one_round() -> None:
         tf32(True)
         model.train()
-        for _ in range(n):
+        for _ in range(steps):
             clean = next(batches)
             noise = torch.randn(clean.shape, device=clean.device)
             t = torch.randint(0, 1000, (len(clean),), device=clean.device)
@@ -135,51 +130,64 @@ def diffusers_example(
             ema.step(model.parameters())
             loss.detach().item()  # its progress bar and log show the loss of every step
 
-    return steps
+    return one_round
 
 
-def lucidrains_trainer(
-    images: Tensor, batch_size: int, device, parameters: int, compile: bool = False
-) -> tuple[Steps, nn.Module]:
-    """(b) lucidrains' `Trainer` in bf16 with flash attention, and its network of about as many
-    parameters. It reads picture files, as it always does.
+def lucidrains_net(parameters: int, device) -> nn.Module:
+    """lucidrains' network of about as many parameters, on the CPU. On a GPU with its `flash_attn`:
+    full attention, which it has at the lowest resolution alone, is then PyTorch's fused one.
     """
-    from denoising_diffusion_pytorch import GaussianDiffusion, Trainer, Unet
+    from denoising_diffusion_pytorch import Unet
 
     nets = [Unet(dim=dim, flash_attn=device.type == "cuda") for dim in range(16, 96, 4)]
-    net = min(nets, key=lambda net: abs(parameters_of(net) - parameters))
-    if compile:
-        net.compile()
+    return min(nets, key=lambda net: abs(parameters_of(net) - parameters))
+
+
+def jpegs(images: Tensor) -> Path:
+    """A new folder of the pictures as JPEG files, which is what (b) reads."""
     folder = Path(tempfile.mkdtemp())
     for k, picture in enumerate(Pictures(images).pictures):
         picture.save(folder / f"{k}.jpg", quality=95)
+    return folder
+
+
+def lucidrains_trainer(
+    net: nn.Module, folder: Path, batch_size: int, steps: int, size: int, compile: bool = False
+) -> Round:
+    """(b) lucidrains' `Trainer` in bf16 with TF32, around its own network. It reads a folder of
+    JPEG files and decodes them as it goes, as it always does. `net` is moved to the GPU in place.
+    """
+    from denoising_diffusion_pytorch import GaussianDiffusion, Trainer
+
+    if compile:
+        net.compile()
     trainer = Trainer(
-        GaussianDiffusion(net, image_size=images.shape[-1], timesteps=1000), str(folder),
+        GaussianDiffusion(net, image_size=size, timesteps=1000), str(folder),
         train_batch_size=batch_size, train_num_steps=0, amp=True, mixed_precision_type="bf16",
         calculate_fid=False, save_and_sample_every=10**9, results_folder=tempfile.mkdtemp(),
     )  # fmt: skip
 
-    def steps(n: int) -> None:
+    def one_round() -> None:
         tf32(True)
-        trainer.train_num_steps += n
+        trainer.train_num_steps += steps
         trainer.train()
 
-    return steps, net
+    return one_round
 
 
-def plain_fp32(net: UNet, images: Tensor, batch_size: int, device) -> Steps:
+def plain_fp32(net: UNet, images: Tensor, batch_size: int, steps: int, device) -> Round:
     """(c) A plain loop around our network, as the original experiment's was: float32 without
     TF32, eager, NCHW, a DataLoader, no EMA. The one baseline that keeps its switches off.
     """
     schedule = linear_schedule()
     denoiser = Denoiser(net.to(device), schedule)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, foreach=False)
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-4)
     batches = endless(loader(images, batch_size, device))
 
-    def steps(n: int) -> None:
+    def one_round() -> None:
         tf32(False)
         net.train()
-        for _ in range(n):
+        for _ in range(steps):
             x0 = next(batches).to(device)
             t = torch.randint(1, schedule.T + 1, (len(x0),), device=device)
             loss = denoiser.loss(x0, t, torch.randn_like(x0)).mean()
@@ -188,7 +196,7 @@ def plain_fp32(net: UNet, images: Tensor, batch_size: int, device) -> Steps:
             optimizer.step()
             loss.item()
 
-    return steps
+    return one_round
 
 
 def endless(data):
@@ -210,7 +218,7 @@ def parameters_of(net: nn.Module) -> int:
 
 
 def flops_of(net: nn.Module, size: int) -> int:
-    """Of one forward pass over one image."""
+    """Of one forward pass over one image, by a network on the CPU that is not compiled."""
     counter, t = FlopCounterMode(display=False), torch.zeros(1, dtype=torch.long)
     with counter, torch.no_grad():
         net(torch.zeros(1, 3, size, size), t)

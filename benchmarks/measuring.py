@@ -6,6 +6,7 @@ import platform
 import statistics
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -30,28 +31,33 @@ def time_in_turns(
     runs: dict[str, Callable[[], None]], rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
     """Seconds of every run, `rounds` times, the runs taking turns so that all see the same
-    machine. One more round before the first is not counted.
+    machine; each round begins with another one. One more round before the first is not counted.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
-        for name, run in runs.items():
+        names = deque(runs)
+        names.rotate(-turn)
+        for name in names:
             synchronise(device)
             started = time.perf_counter()
-            run()
+            runs[name]()
             synchronise(device)
             if turn:
                 seconds[name].append(time.perf_counter() - started)
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
     return seconds
 
 
-def bf16_rate(device: torch.device, size: int | None = None) -> float:
+def bf16_rate(device: torch.device) -> float:
     """FLOP/s of a bf16 matrix product here: the ceiling that MFU is measured against."""
-    n = size or (8192 if device.type == "cuda" else 2048)
-    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = time_in_turns({"matmul": lambda: [a @ b for _ in range(10)]}, 5, device)["matmul"]
-    return 10 * 2 * n**3 / statistics.median(seconds)
+    n, products = (8192, 50) if device.type == "cuda" else (2048, 10)
+    a, b, out = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(3))
+
+    def multiply() -> None:
+        for _ in range(products):
+            torch.mm(a, b, out=out)
+
+    seconds = time_in_turns({"matmul": multiply}, 5, device)["matmul"]
+    return products * 2 * n**3 / statistics.median(seconds)
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -70,18 +76,18 @@ def device_name(device: torch.device) -> str:
 
 
 def commit() -> str:
-    """The commit that was measured, with a + if files differ from it. DDPM_COMMIT names it where
-    there is no git.
+    """The commit that was measured, with a + if tracked files differ from it. DDPM_COMMIT names it
+    where there is no git; "unknown" where nothing does.
     """
-    if "DDPM_COMMIT" in os.environ:
-        return os.environ["DDPM_COMMIT"]
-    folder = Path(__file__).parent
-
-    def git(*args: str) -> str:
-        return subprocess.check_output(["git", *args], text=True, cwd=folder).strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    if named := os.environ.get("DDPM_COMMIT"):
+        return named
+    describe = ["git", "describe", "--always", "--dirty=+"]
+    try:
+        return subprocess.run(
+            describe, check=True, capture_output=True, text=True, cwd=Path(__file__).parent
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def save(name: str, command: str, device: torch.device, record: dict) -> None:
@@ -104,7 +110,7 @@ def save(name: str, command: str, device: torch.device, record: dict) -> None:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{kind}.json"
     path.write_text(json.dumps(facts | record, indent=1) + "\n")
-    print(f"\n{facts['device']}, torch {versions['torch']}, commit {facts['commit']}: {path.name}")
+    print(f"{facts['device']}, torch {versions['torch']}, commit {facts['commit']}: {path.name}")
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
@@ -115,3 +121,4 @@ def print_table(rows: list[dict[str, str]]) -> None:
     for cells in lines:
         padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
         print("| " + " | ".join(padded) + " |")
+    print()

@@ -1,7 +1,11 @@
 """Sampling speed beside 🤗 diffusers: uv run --group bench python benchmarks/sample_speed.py
 
-Same network, weights, starting noise and steps. In float32 the images are shown to be equal; in
-bfloat16 each side runs as its own documentation says.
+Same network, weights, starting noise and steps. Both sides are treated alike: on a GPU channels
+last and compiled in the default mode, on a CPU neither. In float32 (without TF32) the largest
+difference of their images is given, and marked where they are not equal. In bfloat16 ours runs
+under autocast and diffusers' with its weights rounded; it runs once more as its own guide says
+("Accelerate inference"): channels last everywhere, and on a GPU compiled with
+mode="max-autotune", fullgraph=True. The guide's private settings of the compiler are left out.
 """
 
 import statistics
@@ -22,6 +26,7 @@ from ddpm_course.engine import autocast
 from ddpm_course.rng import image_generators
 
 SCHEDULE = linear_schedule(1000)
+EQUAL = 2e-2  # of the range -1 to 1: what rounding makes of many steps in float32
 
 
 def pipeline(twin, sampler: str):
@@ -67,41 +72,49 @@ def main(
     gpu = device.type == "cuda"
     preset = preset or ("base" if gpu else "small")
     net = randomised(preset)
-    twin, half = diffusers_twin(net).eval().to(device), diffusers_twin(net).eval().to(device)
-    half = half.to(torch.bfloat16, memory_format=torch.channels_last)
+    twins = {
+        "fp32": diffusers_twin(net),
+        "bf16": diffusers_twin(net).to(torch.bfloat16),
+        "bf16 as in the guide": diffusers_twin(net).to(torch.bfloat16),
+    }
     denoiser = Denoiser(net.to(device), SCHEDULE).eval()
+    for twin in twins.values():
+        twin.eval().to(device)
+    twins["bf16 as in the guide"].to(memory_format=torch.channels_last)
     if gpu:
-        denoiser.net.to(memory_format=torch.channels_last)
-        for module in (denoiser.net, twin, half):
+        for module in (denoiser.net, twins["fp32"], twins["bf16"]):
+            module.to(memory_format=torch.channels_last)
             module.compile()
+        twins["bf16 as in the guide"].compile(mode="max-autotune", fullgraph=True)
     rows, record = [], {}
     for sampler in ("ddim", "dpm_solver_pp_2m"):
-        exact, fast = pipeline(twin, sampler), pipeline(half, sampler)
-        for pipe in (exact, fast):
+        pipes = {name: pipeline(twin, sampler) for name, twin in twins.items()}
+        for pipe in pipes.values():
             pipe.set_progress_bar_config(disable=True)
         tf32(False)
         mine = ours(denoiser, sampler, number, steps, "fp32").clamp(-1, 1).cpu()
-        difference = (mine - theirs(exact, sampler, number, steps)).abs().max().item()
-        if difference > 2e-2:
-            raise SystemExit(f"{sampler}: the images differ by {difference:.3g}")
+        difference = (mine - theirs(pipes["fp32"], sampler, number, steps)).abs().max().item()
         runs: dict[str, Callable[[], object]] = {
-            "ours, fp32": partial(ours, denoiser, sampler, number, steps, "fp32"),
-            "diffusers, fp32": partial(theirs, exact, sampler, number, steps),
-            "ours, bf16": partial(ours, denoiser, sampler, number, steps, "bf16"),
-            "diffusers, bf16": partial(theirs, fast, sampler, number, steps),
+            f"ours, {precision}": partial(ours, denoiser, sampler, number, steps, precision)
+            for precision in ("fp32", "bf16")
+        } | {
+            f"diffusers, {name}": partial(theirs, pipe, sampler, number, steps)
+            for name, pipe in pipes.items()
         }
         seconds = time_in_turns(runs, rounds, device)
-        record[sampler] = {"largest_difference_fp32": difference} | {
+        record[sampler] = {"largest_difference_fp32": difference, "equal": difference <= EQUAL} | {
             name: {"seconds": spread(values)} for name, values in seconds.items()
         }
-        for precision in ("fp32", "bf16"):
-            own, other = (seconds[f"{who}, {precision}"] for who in ("ours", "diffusers"))
+        mark = "" if difference <= EQUAL else " NOT EQUAL"
+        for name in pipes:
+            own = statistics.median(seconds[f"ours, {name[:4]}"])
+            other = statistics.median(seconds[f"diffusers, {name}"])
             rows.append({
-                "sampler": f"{sampler}, {precision}",
-                "ours, s": f"{statistics.median(own):.3g}",
-                "diffusers, s": f"{statistics.median(other):.3g}",
-                "ours is faster by": f"{statistics.median(other) / statistics.median(own):.2f}",
-                "largest difference": f"{difference:.1e}" if precision == "fp32" else "",
+                "sampler": f"{sampler}, {name}",
+                "ours, s": f"{own:.3g}",
+                "diffusers, s": f"{other:.3g}",
+                "ours is faster by": f"{other / own:.2f}",
+                "largest difference": f"{difference:.1e}{mark}" if name == "fp32" else "",
             })  # fmt: skip
     print_table(rows)
     command = f"sample_speed.py --preset {preset} --number {number} --steps {steps}"

@@ -4,6 +4,7 @@ One thing changes at a time: the batch, the image size, the network. Peak memory
 GPU; MFU is the share of the bf16 matrix-product rate, measured in the same run.
 """
 
+import gc
 import statistics
 import time
 from typing import Annotated
@@ -34,6 +35,7 @@ def measure(preset: str, size: int, batch_size: int, rounds: int, device, rate: 
     """Speed and memory of one setting; the error's first words where it does not fit."""
     torch.manual_seed(0)
     torch._dynamo.reset()
+    gc.collect()  # what was compiled last holds its network in a cycle
     net = UNet(**PRESETS[preset].network | {"image_size": size})
     flops = flops_of(net, size)
     images, _ = synthetic_flowers(64, size, seed=0)
@@ -44,11 +46,11 @@ def measure(preset: str, size: int, batch_size: int, rounds: int, device, rate: 
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        run, speeds = ours(net, images, batch_size, device), []
+        one_round, speeds = ours(net, images, batch_size, steps, device), []
         for _ in range(rounds + 1):
             synchronise(device)
             started = time.perf_counter()
-            run(steps)
+            one_round()
             synchronise(device)
             speeds.append(steps * batch_size / (time.perf_counter() - started))
     except torch.OutOfMemoryError:
@@ -80,11 +82,11 @@ def main(rounds: Annotated[int, typer.Option(help="Timed rounds a setting.")] = 
             "MFU": "" if "error" in r else f"{100 * r['mfu']:.0f} %",
         })  # fmt: skip
         print(rows[-1], flush=True)
+        save(  # after every setting: the large ones may outlast the time that is left
+            "scaling", f"scaling.py --rounds {rounds}", device,
+            {"bf16_matmul_flops_per_second": rate, "settings": record},
+        )  # fmt: skip
     print_table(rows)
-    save(
-        "scaling", f"scaling.py --rounds {rounds}", device,
-        {"bf16_matmul_flops_per_second": rate, "settings": record},
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from loops import (
     diffusers_example,
     diffusers_twin,
     flops_of,
+    jpegs,
+    lucidrains_net,
     lucidrains_trainer,
     ours,
     parameters_of,
@@ -55,43 +57,45 @@ def same_work(net: UNet, size: int) -> dict[str, float]:
 def main(
     preset: Annotated[str, typer.Option(help="Default: base on a GPU, small on a CPU.")] = "",
     batch_size: Annotated[int, typer.Option(help="Default: 128 on a GPU, 16 on a CPU.")] = 0,
-    steps: Annotated[int, typer.Option(help="Steps a round.")] = 0,
+    steps: Annotated[int, typer.Option(help="A round; default: 20 on a GPU, 2 on a CPU.")] = 0,
     rounds: int = 5,
-    pictures: int = 1024,
+    pictures: Annotated[int, typer.Option(help="Default: 7168 on a GPU, 1024 on a CPU.")] = 0,
 ) -> None:
     device = pick_device()
     gpu = device.type == "cuda"
     preset, batch_size = preset or ("base" if gpu else "small"), batch_size or (128 if gpu else 16)
-    steps = steps or (20 if gpu else 2)
+    steps, pictures = steps or (20 if gpu else 2), pictures or (7168 if gpu else 1024)
     net = randomised(preset)
     size = net.config["image_size"]
     images, _ = synthetic_flowers(pictures, size, seed=0)
     agreement = same_work(net, size)
     fresh = lambda: copy.deepcopy(net)  # noqa: E731
-    peer, peer_net = lucidrains_trainer(images, batch_size, device, parameters_of(net))
-    compiled, _ = lucidrains_trainer(images, batch_size, device, parameters_of(net), compile=True)
+    peer = lucidrains_net(parameters_of(net), device)
+    # Counted here: a loop compiles its network and moves it to the GPU in place.
+    own_cost, peer_cost = ((parameters_of(n), flops_of(n, size)) for n in (net, peer))
+    shared = (images, batch_size, steps, device)
+    files = (jpegs(images), batch_size, steps, size)
     loops = {
-        "ours": ours(fresh(), images, batch_size, device),
-        "ours, compiled": ours(fresh(), images, batch_size, device, compile=True),
-        "(a) diffusers' example": diffusers_example(fresh(), images, batch_size, device),
-        "(a) compiled": diffusers_example(fresh(), images, batch_size, device, compile=True),
-        "(b) lucidrains' Trainer": peer,
-        "(b) compiled": compiled,
-        "(c) plain fp32": plain_fp32(fresh(), images, batch_size, device),
+        "ours": ours(fresh(), *shared),
+        "ours, compiled": ours(fresh(), *shared, compile=True),
+        "(a) diffusers' example": diffusers_example(fresh(), *shared),
+        "(a) compiled": diffusers_example(fresh(), *shared, compile=True),
+        "(b) lucidrains' Trainer": lucidrains_trainer(copy.deepcopy(peer), *files),
+        "(b) compiled": lucidrains_trainer(peer, *files, compile=True),
+        "(c) plain fp32": plain_fp32(fresh(), *shared),
     }
     if gpu:
         del loops["ours, compiled"]  # what comes as it is is compiled there
-    seconds = time_in_turns({k: lambda f=f: f(steps) for k, f in loops.items()}, rounds, device)
+    seconds = time_in_turns(loops, rounds, device)
     rate = bf16_rate(device)
     record, rows = {}, []
     for name, values in seconds.items():
         speeds = [steps * batch_size / s for s in values]
-        theirs = name.startswith("(b)")
-        flops = flops_of(peer_net if theirs else fresh(), size)
+        parameters, flops = peer_cost if name.startswith("(b)") else own_cost
         median = statistics.median(speeds)
         record[name] = {
             "images_per_second": spread(speeds),
-            "parameters": parameters_of(peer_net if theirs else net),
+            "parameters": parameters,
             "forward_flops_per_image": flops,
             "mfu": median * 3 * flops / rate,  # backward costs twice the forward
         }

@@ -125,7 +125,8 @@ def _watch(
 ) -> None:
     """Run the training under a progress bar, with sample grids and metrics on the way."""
     done, started = steps_done(out), time.perf_counter()
-    held_out = HeldOut(out, settings, denoiser.schedule, done)
+    measured = settings["held_out_every"] > 0
+    held_out = HeldOut(out, settings, denoiser.schedule, done) if measured else None
     tracker = open_tracker(settings["track"], out, done)
     bar = tqdm(unit="step", initial=done, total=config.steps, dynamic_ncols=True)
 
@@ -137,12 +138,12 @@ def _watch(
     last = done
 
     def due(every: int) -> bool:
-        return every > 0 and (state.step // every > last // every or state.step == config.steps)
+        return state.step // every > last // every or state.step == config.steps
 
     try:
         for state in run(log=tracker.log, progress=progress):
             note = f"loss {state.loss:.4f}, {state.images_per_second:.0f} images/s"
-            if due(settings["held_out_every"]):
+            if held_out and due(settings["held_out_every"]):
                 error = held_out.measure(state)
                 tracker.log({"x0_error": error}, state.step)
                 note += f", held-out x0 error {error:.4f}"

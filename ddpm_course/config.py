@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 
-# What may change when a run is resumed: none of it changes a draw.
+# What may change when a run is resumed: none of it changes a draw (dropout apart).
 FREE = (
     *("steps", "accumulate", "precision", "channels_last", "compile"),
     *("log_every", "checkpoint_every"),
@@ -32,7 +32,8 @@ class TrainConfig:
     seed: int = 0
     """Names every random draw of the run, together with the step."""
     accumulate: int = 1
-    """Equal parts that a batch is worked through in, to save memory: the gradient is their mean."""
+    """Equal parts that a batch is worked through in, to save memory: the gradient is their mean,
+    that of the whole batch (dropout apart)."""
     precision: str = "auto"
     """With "bf16" the network computes in bfloat16 where that is safe, with "fp32" nowhere; "auto"
     means bf16 on hardware that multiplies it faster."""

@@ -3,6 +3,7 @@
 None of them changes what is learnt: in float32 they leave the loss as it is but for rounding.
 Attention is fused wherever PyTorch can (`scaled_dot_product_attention`, see `layers`); the data
 set stays on the device as bytes (`batches`), and the mean weights follow in one call (`ema`).
+Only the network that learns is compiled; the average, which is sampled from, is not.
 """
 
 import torch

@@ -2,13 +2,14 @@
 
 Each process holds the whole network and works on its share of every batch; PyTorch's
 DistributedDataParallel averages the gradients. Every random draw is made for the whole batch and
-then sliced, so the number of processes changes nothing but the speed. Only the first process
-writes files.
+then sliced, so the number of processes changes nothing but the speed (dropout apart). Only the
+first process writes files.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ddpm_course.diffusion import Denoiser
+
+PATIENCE = timedelta(hours=1)  # the others wait while one downloads and decodes a data set
 
 
 def join_processes(device: str) -> torch.device | None:
@@ -27,7 +30,7 @@ def join_processes(device: str) -> torch.device | None:
         return None
     from accelerate import PartialState  # here, because it takes seconds to import
 
-    return PartialState(cpu=device == "cpu").device
+    return PartialState(cpu=device == "cpu", timeout=PATIENCE).device
 
 
 def processes() -> int:

@@ -7,6 +7,7 @@ from ddpm_course.checkpoint import append_row, cut_rows, read_rows
 from ddpm_course.data import held_out, spread, to_uint8
 from ddpm_course.engine import autocast
 from ddpm_course.evaluation import LOG_SNRS, times_of, x0_error
+from ddpm_course.interrupts import interrupts_held_back
 from ddpm_course.pictures import image_grid, save_image
 from ddpm_course.samplers import sample
 from ddpm_course.schedules import NoiseSchedule
@@ -48,8 +49,6 @@ class HeldOut:
 
     def __init__(self, out: Path, settings: dict, schedule: NoiseSchedule, done: int):
         self.out, self.settings = out, settings
-        if settings["held_out_every"] == 0:
-            return
         times_of(LOG_SNRS, schedule)
         data = held_out(settings["data"], settings["data_root"], settings["image_size"])
         self.data = spread(data, PICTURES)
@@ -63,9 +62,10 @@ class HeldOut:
         """
         with autocast(self.settings["precision"], next(state.ema.parameters()).device):
             error = x0_error(state.ema, self.data).mean().item()
-        if error < self.best:
-            self.best = error
-            record = self.settings | {"best_step": state.step, "x0_error": error}
-            save_pretrained(self.out / BEST, state.ema, record)
-        append_row(self.out / CURVE, {"step": state.step, "x0_error": error})
+        with interrupts_held_back():  # the best weights never lack their line
+            if error < self.best:
+                self.best = error
+                record = self.settings | {"best_step": state.step, "x0_error": error}
+                save_pretrained(self.out / BEST, state.ema, record)
+            append_row(self.out / CURVE, {"step": state.step, "x0_error": error})
         return error

@@ -76,8 +76,9 @@ def train(
     Under `torchrun` every process calls this alike, and works on its share of each batch.
 
     An interrupt is held back until the step or save in hand is whole, and then the state is
-    saved; so it is when the caller stops asking for states. Dropout draws from torch's global
-    generator, which every step seeds anew.
+    saved; so it is when the caller stops asking for states. With several processes, which may be
+    a step apart, an interrupt can lose up to `checkpoint_every` steps. Dropout draws from torch's
+    global generator, which every step seeds anew.
 
     Raises ValueError if `folder` holds a run already, or if `resume` finds no state, one of a run
     that was set up differently, or nothing left to do; FloatingPointError when the loss is no

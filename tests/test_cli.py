@@ -204,6 +204,22 @@ def test_best_weights_on_held_out_pictures_are_kept_not_the_last(here, monkeypat
     assert run["best_step"] == 8
 
 
+def test_an_interrupt_while_the_best_weights_are_saved_loses_neither_them_nor_their_line(
+    here, monkeypatch
+):
+    def interrupted_save(*args):
+        signal.raise_signal(signal.SIGINT)
+        save_pretrained(*args)
+
+    monkeypatch.setattr(progress, "save_pretrained", interrupted_save)
+    options = ("--held-out-every", "2", "--timesteps", "100", "--log-every", "1", "--steps", "6")
+    assert command(*NEW_RUN, *options) == 130
+    [_, line] = (here / "new/held_out.csv").read_text().splitlines()
+    assert line.startswith("2,")
+    assert json.loads((here / "new/best/config.json").read_text())["run"]["best_step"] == 2
+    assert steps_done(here / "new") == 2
+
+
 def test_sampling_in_small_parts_draws_the_same(here):
     for name, size in (("whole.png", "4"), ("split.png", "1")):
         options = ("--number", "4", "--batch-size", size, "--precision", "fp32", "--out", name)
@@ -260,9 +276,10 @@ def test_overwrite_replaces_a_picture(here):
 
 def test_sample_draws_from_the_shipped_checkpoint_unless_told_otherwise(here, monkeypatch):
     monkeypatch.setattr(weights, "SHIPPED", here / "shipped")
-    save_pretrained("shipped/first", weights_of())
+    save_pretrained(f"shipped/{weights.COURSE}", weights_of())
+    save_pretrained("shipped/another", weights_of())
     assert command(*SAMPLE, "--out", "new.png", "--number", "1") == 0
-    assert command(*SAMPLE, "--from", "first", "--out", "same.png", "--number", "1") == 0
+    assert command(*SAMPLE, "--from", weights.COURSE, "--out", "same.png", "--number", "1") == 0
     assert (here / "new.png").read_bytes() == (here / "same.png").read_bytes()
 
 
@@ -292,7 +309,8 @@ BAD_TRAINING = {
     "--data folder --data-root empty": "empty holds no pictures",
     "--data folder --data-root pictures": "pictures/broken.jpg cannot be read .* replace or remove",
     "--data folder --data-root run/samples --conditional": "no labels",
-    "--data cats": "Unknown data set 'cats': choose one of flowers102, folder, synthetic",
+    "--data cats": "Unknown data set 'cats': choose one of flowers102, flowers102-all, folder, "
+    "starter, synthetic",
     "--preset huge": "Unknown preset 'huge': choose one of tiny, small, base, large",
     "--schedule cubic": "Unknown schedule 'cubic': choose one of .*linear",
     "--prediction score": "Unknown prediction 'score': choose one of eps, x0, v",
@@ -360,7 +378,10 @@ BAD_SAMPLING = {
 }
 BAD = {
     "download": (("download",), "could not be downloaded .*`--data synthetic`"),
-    "sample": ((*SAMPLE, "--out", "new.png"), "No checkpoint is shipped .*train"),
+    "sample --from roses": (
+        (*SAMPLE, "--from", "roses", "--out", "new.png"),
+        "roses is neither a folder .* nor a checkpoint shipped with the package",
+    ),
     **{f"train {k}": ((*NEW_RUN, *k.split()), v) for k, v in BAD_TRAINING.items()},
     **{f"train --resume {k}": ((*RESUME, *k.split()), v) for k, v in BAD_RESUMING.items()},
     **{f"sample {k}": ((*NEW_PICTURE, *k.split()), v) for k, v in BAD_SAMPLING.items()},

@@ -13,6 +13,7 @@ from ddpm_course.batches import image_batches
 from ddpm_course.checkpoint import STATE
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import ImageData
+from ddpm_course.ema import EMA
 from ddpm_course.engine import autocast, prepare_network
 from ddpm_course.files import load_tensors
 from ddpm_course.synthetic import synthetic_flowers
@@ -95,6 +96,7 @@ def test_compiled_network_equals_the_plain_path(flowers):
     names = list(plain.state_dict())
     prepare_network(fast.net, config, CPU)
     assert fast.net._compiled_call_impl is not None
+    assert EMA(fast).model.net._compiled_call_impl is None
     assert_equal_to_the_plain_network(fast, plain)
     assert list(fast.state_dict()) == names
     tracks = losses(flowers, config, denoiser=fast)

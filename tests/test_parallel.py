@@ -4,11 +4,15 @@ import csv
 import os
 import subprocess
 import sys
+from datetime import timedelta
+from types import SimpleNamespace
 
+import accelerate
 import pytest
 from conftest import ROOT
 
 from ddpm_course.checkpoint import steps_done
+from ddpm_course.parallel import join_processes
 
 SETTINGS = (
     *("--data", "synthetic", "--image-size", "16", "--batch-size", "4", "--conditional"),
@@ -78,6 +82,19 @@ def test_another_number_of_processes_can_resume(runs):
         assert steps_done(folder) == MORE
     assert len(losses(runs / "1")) == MORE
     assert losses(runs / "1") == pytest.approx(losses(runs / "2"), abs=1e-5)
+
+
+def test_processes_wait_while_the_first_downloads(monkeypatch):
+    asked = {}
+
+    def meet(**options):
+        asked.update(options)
+        return SimpleNamespace(device="the second GPU")
+
+    monkeypatch.setattr(accelerate, "PartialState", meet)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert join_processes("auto") == "the second GPU"
+    assert asked == {"cpu": False, "timeout": timedelta(hours=1)}
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):

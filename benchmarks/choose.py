@@ -1,0 +1,41 @@
+"""Which of several short runs has the lowest held-out error: benchmarks/choose.py RUN...
+
+Writes runs/chosen.txt, the winner's prediction and schedule. Runs are compared at the last step
+that all of them measured, so that a faster start of the clock wins nothing.
+"""
+
+import sys
+from pathlib import Path
+
+from measuring import pick_device, print_table, save
+
+from ddpm_course.checkpoint import read_rows
+from ddpm_course.progress import CURVE
+from ddpm_course.weights import read_config
+
+if __name__ == "__main__":
+    runs = [Path(argument) for argument in sys.argv[1:] if Path(argument).is_dir()]
+    curves = {
+        run: {int(row["step"]): float(row["x0_error"]) for row in read_rows(run / CURVE)}
+        for run in runs
+    }
+    common = set.intersection(*(set(curve) for curve in curves.values())) if runs else set()
+    if not common:
+        raise SystemExit("The runs have no measured step in common: give them more time.")
+    step = max(common)
+    ranked = sorted(runs, key=lambda run: curves[run][step])
+    settings = {run: read_config(run)["run"] for run in runs}
+    print_table([
+        {
+            "prediction": settings[run]["prediction"],
+            "schedule": settings[run]["schedule"],
+            f"x0 error at step {step}": f"{curves[run][step]:.5f}",
+        }
+        for run in ranked
+    ])  # fmt: skip
+    best = settings[ranked[0]]
+    Path("runs/chosen.txt").write_text(f"{best['prediction']} {best['schedule']}\n")
+    save(
+        "choose", f"choose.py {' '.join(map(str, runs))}", pick_device(),
+        {"step": step, "curves": {run.name: curves[run] for run in ranked}},
+    )  # fmt: skip
