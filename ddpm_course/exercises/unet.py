@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpm_course.exercises.checking import Exercises, Wrong, close, require, tensor_of
+from ddpm_course.exercises.checking import Exercises, close, require, tensor_of
 from ddpm_course.layers import ResidualBlock, SinusoidalTimeEmbedding
 from ddpm_course.unet import UNet
 
@@ -25,37 +25,42 @@ def _filled(module: nn.Module) -> nn.Module:
     return module.eval()
 
 
-def _diagnose(got: Tensor, mistakes: dict[str, Tensor], tolerance: float = 1e-4) -> None:
+def _diagnose(got: Tensor, mistakes: dict[str, Tensor]) -> None:
     """Raise `Wrong` with the sentence of the first mistake whose result this is."""
     for sentence, result in mistakes.items():
-        require(not close(got, result, tolerance), sentence)
+        require(not close(got, result, 1e-4), sentence)
+
+
+def _call(f, shape: tuple[int, ...], crashes: dict[str, str], *arguments) -> Tensor:
+    """f's answer. An error that mentions a key of `crashes` is told as the sentence there."""
+    try:
+        return tensor_of(f(*arguments), shape)
+    except (IndexError, RuntimeError, TypeError) as error:
+        for mentioned, sentence in crashes.items():
+            require(mentioned not in str(error), sentence)
+        raise
 
 
 def _test_sinusoidal_embedding(f) -> None:
     t, dim = torch.tensor([0, 1, 7, 500]), 8
     got = tensor_of(f(t, dim), (4, dim))
-    k = torch.arange(4)
 
     def rows(frequency: Tensor, times: Tensor = t) -> Tensor:
         angle = times[:, None] * frequency
         return torch.cat([angle.sin(), angle.cos()], 1)
 
-    right = SinusoidalTimeEmbedding(dim)(t)
+    right, k = SinusoidalTimeEmbedding(dim)(t), torch.arange(4)
     sines, cosines = right.chunk(2, 1)
     omega = torch.exp(-math.log(10_000) * k / 3)
+    cosines_first = torch.cat([cosines, sines], 1)
+    alternating = torch.stack([sines, cosines], 2).flatten(1)
     mistakes = {
-        "the cosines stand first; this dialect has all sines, then all cosines.": torch.cat(
-            [cosines, sines], 1
-        ),
-        "sines and cosines alternate; here all sines come first, then all cosines.": torch.stack(
-            [sines, cosines], 2
-        ).flatten(1),
+        "the cosines stand first; this dialect has all sines, then all cosines.": cosines_first,
+        "sines and cosines alternate; here all sines come first, then all cosines.": alternating,
         "the slowest clock is too fast: divide k by n − 1, not by n, so that the last frequency "
         "is 1/10000.": rows(torch.exp(-math.log(10_000) * k / 4)),
-        "the frequencies grow from 1 to 10000; they must fall to 1/10000 (mind the sign in the "
-        "exponent).": rows(1 / omega),
-        "you divided t by 1000 first: then even the fastest clock hardly moves from one t to the "
-        "next. Use t as it is.": rows(omega, t / 1000),
+        "the frequencies grow to 10000; they must fall to 1/10000: mind the sign.": rows(1 / omega),
+        "you divided t by 1000: even the fastest clock hardly moves then.": rows(omega, t / 1000),
     }
     _diagnose(got, mistakes)
     require(close(got, right, 1e-4), "the values differ from the formula.")
@@ -80,29 +85,22 @@ def _test_group_norm(f) -> None:
     x = x + torch.arange(3)[:, None, None, None]
     got, right = tensor_of(f(x, 4), (3, 8, 2, 2)), F.group_norm(x, 4, eps=1e-6)
 
-    def over(view: Tensor, dims: tuple[int, ...], unbiased: bool = False) -> Tensor:
+    def over(view: Tensor, dims: int | tuple, unbiased: bool = False) -> Tensor:
         var = view.var(dims, unbiased=unbiased, keepdim=True)
-        normed = (view - view.mean(dims, keepdim=True)) / (var + 1e-6).sqrt()
-        return normed.reshape(x.shape)
+        return ((view - view.mean(dims, keepdim=True)) / (var + 1e-6).sqrt()).reshape(x.shape)
 
     groups = x.view(3, 4, -1)
     spread = (groups.var(2, unbiased=False, keepdim=True) + 1e-6).sqrt()
-    mixed = x.view(3, 2, 4, 2, 2)
+    pixels, strided = x.view(3, 4, 2, 4), x.view(3, 2, 4, 2, 2)
     mistakes = {
         "mean and variance are taken over the whole batch, so a picture depends on its company; "
         "stay within one picture.": over(x.view(3, 4, 2, 2, 2), (0, 2, 3, 4)),
         "every channel is normalised by itself; a group holds C / groups of them.": over(x, (2, 3)),
-        "each pixel is normalised by itself; take all pixels of a group together.": over(
-            x.view(3, 4, 2, 4), (2,)
-        ),
-        "all channels are one group: `groups` is not used.": over(x.view(3, -1), (1,)),
-        "the variance divides by n − 1; here it divides by n (`unbiased=False`).": over(
-            groups, (2,), unbiased=True
-        ),
+        "each pixel is normalised by itself; take a group's pixels together.": over(pixels, 2),
+        "all channels are one group: `groups` is not used.": over(x.view(3, -1), 1),
+        "the variance divides by n − 1; divide by n (`unbiased=False`).": over(groups, 2, True),
         "the mean is not subtracted.": (groups / spread).reshape(x.shape),
-        "a group is made of every fourth channel; it is made of neighbours.": over(
-            mixed, (1, 3, 4)
-        ),
+        "a group takes every fourth channel; it is made of neighbours.": over(strided, (1, 3, 4)),
     }
     _diagnose(got, mistakes)
     require(close(got, right, 1e-4), "it differs from `F.group_norm(x, groups, eps=1e-6)`.")
@@ -122,25 +120,21 @@ def group_norm(x, groups):
 
 def _test_add_time(f) -> None:
     h, emb, linear = _draw(2, 4, 3, 4), _draw(2, 6, seed=1), _filled(nn.Linear(6, 4))
-    try:
-        got = tensor_of(f(h, emb, linear), (2, 4, 3, 4))
-    except RuntimeError as error:
-        raise Wrong(
-            "the shift does not line up with h: it has one number for each picture and channel, "
-            "so give it the shape [B, C, 1, 1]."
-        ) from error
-    shift = linear(F.silu(emb))
+    crashes = {"size of tensor": "the shift does not line up: give it the shape [B, C, 1, 1]."}
+    got = _call(f, (2, 4, 3, 4), crashes, h, emb, linear)
+    along_width = linear(F.silu(emb))[:, None, None, :]
+    bare, shift, late = (
+        v[:, :, None, None] for v in (linear(emb), linear(F.silu(emb)), F.silu(linear(emb)))
+    )
     mistakes = {
-        "SiLU is missing: bend `emb` before the linear layer.": h + linear(emb)[:, :, None, None],
-        "SiLU comes after the linear layer; it belongs before it.": h
-        + F.silu(linear(emb))[:, :, None, None],
-        "the shift runs along the width: one number belongs to each channel, so give it the shape "
-        "[B, C, 1, 1].": h + shift[:, None, None, :],
-        "you multiplied; time is added, as a shift.": h * shift[:, :, None, None],
-        "only the shift is returned, without h.": shift[:, :, None, None].expand_as(h),
+        "SiLU is missing: bend `emb` before the linear layer.": h + bare,
+        "SiLU comes after the linear layer; it belongs before it.": h + late,
+        "the shift runs along the width; it needs the shape [B, C, 1, 1].": h + along_width,
+        "you multiplied; time is added, as a shift.": h * shift,
+        "only the shift is returned, without h.": shift.expand_as(h),
     }
     _diagnose(got, mistakes)
-    require(close(got, h + shift[:, :, None, None]), "the shift is not linear(SiLU(emb)).")
+    require(close(got, h + shift), "the shift is not linear(SiLU(emb)).")
 
 
 @exercises.add(
@@ -157,42 +151,49 @@ def _branch(x: Tensor, emb: Tensor, block: ResidualBlock, **order: bool) -> Tens
     shift = block.time_emb_proj(emb if order.get("bare") else F.silu(emb))[:, :, None, None]
 
     def bend(h: Tensor, norm: nn.Module) -> Tensor:
-        return norm(F.silu(h)) if order.get("bent_first") else F.silu(norm(h))
+        return norm(F.silu(h)) if order.get("swap") else F.silu(norm(h))
 
-    h = block.conv1(bend(x, block.norm1))
+    early = shift[:, : x.shape[1]]  # cut, so that it fits where the number of channels changes
+    h = bend(x + early if order.get("onto_x") else x, block.norm1)
+    h = block.conv1(h + early if order.get("early") else h)
     if order.get("late"):
         return block.conv2(F.silu(block.norm2(h) + shift))
-    return block.conv2(bend(h if order.get("timeless") else h + shift, block.norm2))
+    elsewhere = {"timeless", "early", "onto_x"} & order.keys()
+    return block.conv2(bend(h if elsewhere else h + shift, block.norm2))
 
 
 def _test_residual_block(f) -> None:
     emb = _draw(2, 6, seed=1)
-    for channels in (8, 4):
+    for channels, misfit in (
+        (8, "the sizes do not fit: the shift by time needs the shape [B, C, 1, 1]."),
+        (4, "where the channels change, x cannot be added as it is: use `conv_shortcut`."),
+    ):
         block = ResidualBlock(channels, 8, emb_dim=6, groups=2, dropout=0.0)
         _filled(block)
         x = _draw(2, channels, 4, 4)
         shortcut = x if block.conv_shortcut is None else block.conv_shortcut(x)
-        try:
-            got = tensor_of(f(x, emb, block), (2, 8, 4, 4))
-        except RuntimeError as error:
-            if channels == 8 or "size of tensor" not in str(error):
-                raise
-            raise Wrong(
-                "where the number of channels changes, x cannot be added as it is: pass it through "
-                "`conv_shortcut` first."
-            ) from error
+        dropped: list[Tensor] = []
+        block.dropout.register_forward_hook(lambda *given, seen=dropped: seen.append(given[2]))
+        crashes = {
+            "is not callable": "where the channels stay, `conv_shortcut` is None: add x itself.",
+            "size of tensor": misfit,
+        }
+        got = _call(f, (2, 8, 4, 4), crashes, x, emb, block)
+
+        def whole(shortcut=shortcut, x=x, block=block, **order: bool) -> Tensor:
+            return shortcut + _branch(x, emb, block, **order)
+
         mistakes = {
             "the sum with x is missing: the block returns only f(x, t).": _branch(x, emb, block),
-            "time is added after `norm2`; it belongs before, right after `conv1`.": shortcut
-            + _branch(x, emb, block, late=True),
-            "time does not enter: add it after `conv1`.": shortcut
-            + _branch(x, emb, block, timeless=True),
-            "`emb` goes into its linear layer without SiLU.": shortcut
-            + _branch(x, emb, block, bare=True),
-            "SiLU comes before the norm; the order is norm, SiLU, convolution.": shortcut
-            + _branch(x, emb, block, bent_first=True),
+            "time is added before `conv1`; it belongs right after it.": whole(early=True),
+            "time is added to x, before `norm1`; it belongs after `conv1`.": whole(onto_x=True),
+            "time is added after `norm2`; it belongs right after `conv1`.": whole(late=True),
+            "time does not enter: add it after `conv1`.": whole(timeless=True),
+            "`emb` goes into its linear layer without SiLU.": whole(bare=True),
+            "SiLU comes before the norm; the order is norm, SiLU, conv.": whole(swap=True),
         }
         _diagnose(got, mistakes)
+        require(bool(dropped), "`dropout` is left out: it comes right before `conv2`.")
         require(close(got, block(x, emb), 1e-4), "it differs from what the block itself returns.")
 
 
@@ -213,16 +214,14 @@ def residual_block(x, emb, block):
 def _test_attention(f) -> None:
     q, k, v = (2 * _draw(2, 5, 4, seed=s) for s in range(3))
     got, right = tensor_of(f(q, k, v), (2, 5, 4)), F.scaled_dot_product_attention(q, k, v)
-    scores = q @ k.mT
+    scores, scaled = q @ k.mT, q @ k.mT / 2
     mistakes = {
         "the products are not divided by √D.": scores.softmax(-1) @ v,
         "the products are divided by D; divide by its root.": (scores / 4).softmax(-1) @ v,
         "softmax runs over the asking pixels; the weights of *one* asking pixel, over the last "
-        "axis, must sum to 1.": (scores / 2).softmax(1) @ v,
-        "there is no softmax: the weights of a pixel must be positive and sum to 1.": scores
-        / 2
-        @ v,
-        "queries and keys have swapped their roles.": (k @ q.mT / 2).softmax(-1) @ v,
+        "axis, must sum to 1.": scaled.softmax(1) @ v,
+        "there is no softmax: the weights of a pixel must be positive and sum to 1.": scaled @ v,
+        "queries and keys have swapped their roles.": scaled.mT.softmax(-1) @ v,
     }
     _diagnose(got, mistakes)
     require(close(got, right, 1e-4), "it differs from `F.scaled_dot_product_attention`.")
@@ -240,26 +239,30 @@ def attention(q, k, v):
 
 
 def _test_unet(f) -> None:
-    net = _filled(UNet((8, 16), (1,), blocks=1, head_dim=8, image_size=8))
+    net = UNet((8, 16), (1,), blocks=1, head_dim=8, image_size=8)
+    _filled(net)
     x, t = _draw(2, 3, 8, 8), torch.tensor([3, 900])
+    normed: list[Tensor] = []  # what `conv_norm_out` returns
+    net.conv_norm_out.register_forward_hook(lambda *given: normed.append(given[2]))
+    crashes = {
+        "pop from empty": "the skips run out: the list starts with what `conv_in` returns.",
+        "Sizes of tensors": "the skips come in the wrong order: add each new list to the end.",
+        "but got list": "a skip is a list of tensors: add the stored ones singly, with `+=`.",
+    }
     with torch.no_grad():
-        right = net(x, t)
-        try:
-            got = tensor_of(f(x, t, net), (2, 3, 8, 8))
-        except (IndexError, RuntimeError) as error:
-            raise Wrong(
-                "the skips do not fit: start the list with what `conv_in` returns, and add each "
-                "down block's list to its end."
-            ) from error
-        require(
-            not close(got, net(x, t - 1), 1e-4),
-            "the network was told t − 1; it gets t as it is (the `Denoiser` subtracts).",
-        )
-        require(
-            close(got, right, 1e-4),
-            "it differs from `net(x, t)`: does x pass the middle block, and at the end the norm, "
-            "SiLU and `conv_out`, in this order?",
-        )
+        right, early = net(x, t), net(x, t - 1)
+        bypass = net.mid_block.register_forward_hook(lambda _, given, out: given[0])
+        no_middle = net(x, t)
+        bypass.remove()
+        got = _call(f, (2, 3, 8, 8), crashes, x, t, net)
+        unbent = net.conv_out(normed[0])
+    mistakes = {
+        "the network was told t − 1; it gets t as it is (the `Denoiser` subtracts).": early,
+        "the middle block is left out; it stands between down and up.": no_middle,
+        "the last SiLU is missing; it stands between `conv_norm_out` and `conv_out`.": unbent,
+    }
+    _diagnose(got, mistakes)
+    require(close(got, right, 1e-4), "it differs from `net(x, t)`; compare the order of the parts.")
 
 
 @exercises.add(
@@ -288,6 +291,7 @@ def _test_conv_parameters(f) -> None:
     require(got != 8 * 16 * 9 + 8, "there is one bias for each *output* channel.")
     require(got != 8 * 16 * 3 + 16, "a kernel of size 3 has 3 × 3 weights.")
     require(got == 8 * 16 * 9 + 16, f"a 3×3 convolution from 8 to 16 channels has 1168, not {got}.")
+    require(f(5, 7, 2) == 147, "a 2×2 convolution from 5 to 7 channels has 147.")
 
 
 @exercises.add(_test_conv_parameters, "Every output channel has its own kernel over all inputs.")

@@ -101,7 +101,7 @@ def add_time__shift_alone(h, emb, linear):
 def branch(x, emb, block):
     h = block.conv1(F.silu(block.norm1(x)))
     h = h + block.time_emb_proj(F.silu(emb))[:, :, None, None]
-    return block.conv2(F.silu(block.norm2(h)))
+    return block.conv2(block.dropout(F.silu(block.norm2(h))))
 
 
 def shortcut(x, block):
@@ -118,6 +118,28 @@ def residual_block__adds_x_as_it_is(x, emb, block):
 
 def residual_block__always_convolves(x, emb, block):
     return block.conv_shortcut(x) + branch(x, emb, block)
+
+
+def residual_block__time_before_conv1(x, emb, block):
+    h = F.silu(block.norm1(x)) + block.time_emb_proj(F.silu(emb))[:, :, None, None]
+    return shortcut(x, block) + block.conv2(F.silu(block.norm2(block.conv1(h))))
+
+
+def residual_block__time_onto_x(x, emb, block):
+    h = x + block.time_emb_proj(F.silu(emb))[:, :, None, None]
+    h = block.conv1(F.silu(block.norm1(h)))
+    return shortcut(x, block) + block.conv2(F.silu(block.norm2(h)))
+
+
+def residual_block__shift_not_reshaped(x, emb, block):
+    h = block.conv1(F.silu(block.norm1(x))) + block.time_emb_proj(F.silu(emb))
+    return shortcut(x, block) + block.conv2(F.silu(block.norm2(h)))
+
+
+def residual_block__no_dropout(x, emb, block):
+    h = block.conv1(F.silu(block.norm1(x)))
+    h = h + block.time_emb_proj(F.silu(emb))[:, :, None, None]
+    return shortcut(x, block) + block.conv2(F.silu(block.norm2(h)))
 
 
 def residual_block__time_after_norm(x, emb, block):
@@ -179,6 +201,36 @@ def unet__first_skip_missing(x, t, net):
     return net.conv_out(F.silu(walk(x, t, net, first=False)))
 
 
+def unet__skips_reversed(x, t, net):
+    emb = net.time_embedding(net.time_proj(t))
+    x = net.conv_in(x)
+    skips = [x]
+    for block in net.down_blocks:
+        x, stored = block(x, emb)
+        skips = stored + skips
+    x = net.mid_block(x, emb)
+    for block in net.up_blocks:
+        x = block(x, skips, emb)
+    return net.conv_out(F.silu(net.conv_norm_out(x)))
+
+
+def unet__skips_appended(x, t, net):
+    emb = net.time_embedding(net.time_proj(t))
+    x = net.conv_in(x)
+    skips = [x]
+    for block in net.down_blocks:
+        x, stored = block(x, emb)
+        skips.append(stored)
+    x = net.mid_block(x, emb)
+    for block in net.up_blocks:
+        x = block(x, skips, emb)
+    return net.conv_out(F.silu(net.conv_norm_out(x)))
+
+
+def unet__no_last_silu(x, t, net):
+    return net.conv_out(walk(x, t, net))
+
+
 def unet__no_middle(x, t, net):
     return net.conv_out(F.silu(walk(x, t, net, middle=False)))
 
@@ -203,7 +255,7 @@ WRONG = {
     sinusoidal_embedding__cosines_first: "the cosines stand first",
     sinusoidal_embedding__alternating: "sines and cosines alternate",
     sinusoidal_embedding__divides_by_n: "divide k by n − 1, not by n",
-    sinusoidal_embedding__growing: "the frequencies grow from 1",
+    sinusoidal_embedding__growing: "the frequencies grow to 10000",
     sinusoidal_embedding__scaled_time: "you divided t by 1000",
     group_norm__of_the_batch: "so a picture depends on its company",
     group_norm__per_channel: "every channel is normalised by itself",
@@ -220,7 +272,11 @@ WRONG = {
     add_time__shift_alone: "only the shift is returned",
     residual_block__no_sum: "the sum with x is missing",
     residual_block__adds_x_as_it_is: "x cannot be added as it is",
-    residual_block__always_convolves: "it stopped with TypeError",
+    residual_block__always_convolves: "where the channels stay",
+    residual_block__time_before_conv1: "time is added before `conv1`",
+    residual_block__time_onto_x: "time is added to x, before `norm1`",
+    residual_block__shift_not_reshaped: "the shift by time needs the shape",
+    residual_block__no_dropout: "`dropout` is left out",
     residual_block__time_after_norm: "time is added after `norm2`",
     residual_block__no_time: "time does not enter",
     residual_block__time_without_silu: "goes into its linear layer without SiLU",
@@ -230,8 +286,11 @@ WRONG = {
     attention__softmax_over_askers: "softmax runs over the asking pixels",
     attention__no_softmax: "there is no softmax",
     attention__swapped: "swapped their roles",
-    unet__first_skip_missing: "the skips do not fit",
-    unet__no_middle: "does x pass the middle block",
+    unet__first_skip_missing: "the skips run out",
+    unet__skips_reversed: "the skips come in the wrong order",
+    unet__skips_appended: "a skip is a list of tensors",
+    unet__no_last_silu: "the last SiLU is missing",
+    unet__no_middle: "the middle block is left out",
     unet__time_minus_1: "the network was told t − 1",
     conv_parameters__no_bias: "the biases are missing",
     conv_parameters__bias_per_input: "one bias for each *output* channel",
