@@ -27,6 +27,9 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+PAUSE = 1.0  # seconds: workers that fetch ahead for the last run must not slow the next one
+
+
 def time_in_turns(
     runs: dict[str, Callable[[], None]], rounds: int, device: torch.device
 ) -> dict[str, list[float]]:
@@ -38,6 +41,7 @@ def time_in_turns(
         names = deque(runs)
         names.rotate(-turn)
         for name in names:
+            time.sleep(PAUSE)
             synchronise(device)
             started = time.perf_counter()
             runs[name]()
