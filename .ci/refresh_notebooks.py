@@ -1,4 +1,4 @@
-"""Execute every notebook on procedural flowers and store it as it is committed.
+"""Execute every notebook on the starter set and store it as it is committed.
 
     uv run python .ci/refresh_notebooks.py [NOTEBOOK ...]
 

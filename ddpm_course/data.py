@@ -1,4 +1,4 @@
-"""Pictures as one uint8 tensor: Flowers-102, a folder of one's own, procedural flowers.
+"""Pictures as one uint8 tensor: Flowers-102, one's own, the starter set, procedural flowers.
 
 All 8,189 flowers are 101 MB at 64×64, so a data set is held in memory (or on the GPU) whole; no
 worker processes are needed. Each loader is f(root, size) and is listed in `DATASETS`.
