@@ -168,9 +168,13 @@ def bars(values: Mapping[str, float], title: str, unit: str, colour: str = "x0")
 def show_animation(
     frames: Sequence[Figure | Image.Image], alt: str, milliseconds: int = 80
 ) -> None:
-    """Display frames as one animated PNG, for ever, resting at the last. All share 64 colours."""
+    """Display frames as one animated PNG, for ever, resting at the last.
+
+    All share 128 colours, chosen mostly from the later frames: noise would take them all.
+    """
     pictures = [_rendered(f) if isinstance(f, Figure) else f.convert("RGB") for f in frames]
-    palette = pictures[len(pictures) // 2].quantize(64, dither=Image.Dither.NONE)
+    seen = [np.asarray(pictures[k * (len(pictures) - 1) // 3]) for k in (1, 2, 3)]
+    palette = Image.fromarray(np.concatenate(seen)).quantize(128, dither=Image.Dither.NONE)
     small = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
     file = io.BytesIO()
     small[0].save(

@@ -75,6 +75,13 @@ def test_says_what_it_teaches_needs_and_takes(path):
     assert "arxiv.org" in read(path).cells[-1].source
 
 
+def test_all_open_in_colab_the_same_way():
+    """The second cell fetches the course there, and nowhere else; it is folded away."""
+    [source] = {read(path).cells[1].source for path in PATHS}
+    assert '"google.colab" in' in source
+    assert all(read(path).cells[1].metadata.jupyter.source_hidden for path in PATHS)
+
+
 @each
 def test_every_exercise_has_a_cell_and_every_cell_an_exercise(path):
     names = [name for cell in read(path).cells if (name := exercise_name(cell))]
