@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_course import Denoiser, TrainConfig, UNet, image_batches, linear_schedule, train
 from ddpm_course.data import ImageData
-from ddpm_course.weights import diffusers_config
+from ddpm_course.diffusers_format import diffusers_config
 
 Round = Callable[[], None]
 

@@ -1,4 +1,4 @@
-"""The command line: `ddpm-course train`, `sample` and `download`."""
+"""The command line: `ddpm-course train`, `sample`, `export` and `download`."""
 
 import sys
 import threading
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ddpm_course.cli_export import export_command
 from ddpm_course.cli_sample import sample_command
 from ddpm_course.cli_train import train_command
 from ddpm_course.data import download_flowers102
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command("train")(train_command)
 app.command("sample")(sample_command)
+app.command("export")(export_command)
 
 
 @app.command("download")

@@ -8,7 +8,7 @@ import torch
 import typer
 from tqdm import tqdm
 
-from ddpm_course.cli_options import Device, Precision, one_of
+from ddpm_course.cli_options import Device, Precision, Source, one_of
 from ddpm_course.data import to_uint8
 from ddpm_course.diffusion import Denoise, Denoiser, guided
 from ddpm_course.engine import autocast
@@ -21,9 +21,7 @@ from ddpm_course.weights import COURSE, load_pretrained
 
 def sample_command(
     out: Annotated[Path, typer.Option(help="Picture to write, a PNG.")],
-    source: Annotated[
-        str, typer.Option("--from", help="Folder of a run, or name of a shipped checkpoint.")
-    ] = COURSE,
+    source: Source = COURSE,
     number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
     sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
     steps: Annotated[int, typer.Option(help="Network calls an image, 1 to T.")] = 50,

@@ -12,10 +12,11 @@ from ddpm_course.config import FREE as FREE_IN_CONFIG
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import download_flowers102, load_data
 from ddpm_course.diffusion import Denoiser
+from ddpm_course.files import read_json
 from ddpm_course.parallel import first_process_first, join_processes
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
 from ddpm_course.unet import PRESETS, UNet
-from ddpm_course.weights import CONFIG, read_config
+from ddpm_course.weights import CONFIG
 
 # What may differ between a run and its resumption. All else is read from the run's config.json.
 FREE = {*FREE_IN_CONFIG, "data_root", "device", "held_out_every", "sample_every", "track"}
@@ -32,7 +33,7 @@ def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
                 f"{folder} holds no run to resume, for lack of a {name}: start one without "
                 "--resume, in a folder that is empty or new."
             )
-    stored = read_config(folder).get("run", {})
+    stored = read_json(folder / CONFIG).get("run", {})
     for name in sorted(given - FREE):
         if settings[name] != stored.get(name):
             raise ValueError(

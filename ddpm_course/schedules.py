@@ -173,7 +173,7 @@ def rescale_zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
 
 
 def _trailing(schedule: NoiseSchedule, steps: int) -> list[int]:
-    return [round(schedule.T * (1 - i / steps)) for i in range(steps)]
+    return [round(schedule.T * (steps - i) / steps) for i in range(steps)]
 
 
 def _linspace(schedule: NoiseSchedule, steps: int) -> list[int]:

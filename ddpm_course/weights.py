@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
+from ddpm_course.diffusers_format import INDEX, load_diffusers
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.files import load_tensors, save_tensors, write_text
+from ddpm_course.files import load_tensors, read_json, save_tensors, write_text
 from ddpm_course.schedules import NoiseSchedule
-from ddpm_course.unet import EPS, UNet, norm_groups
+from ddpm_course.unet import UNet
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 COURSE = "flowers32-tiny"
@@ -49,20 +50,23 @@ def save_pretrained(
 def load_pretrained(name_or_folder: Path | str) -> Denoiser:
     """A denoiser in eval mode on the CPU, from a folder or by the name of a shipped checkpoint.
 
-    fp16 weights are computed with in float32.
+    A folder in the layout of 🤗 diffusers (google/ddpm-*, or made by `ddpm-course export`) opens,
+    too. fp16 weights are computed with in float32.
 
     Raises FileNotFoundError for an unknown name, ValueError for damaged or mismatched files.
     """
     folder = Path(name_or_folder)
     if not folder.exists() and folder.name == str(name_or_folder):
         folder = SHIPPED / folder
+    if (folder / INDEX).is_file():
+        return load_diffusers(folder)
     if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
         known = ", ".join(shipped()) or "none yet"
         raise FileNotFoundError(
             f"{name_or_folder} is neither a folder with {CONFIG} and {MODEL} nor a checkpoint "
             f"shipped with the package ({known})."
         )
-    config = read_config(folder)
+    config = read_json(folder / CONFIG)
     tensors, _ = load_tensors(folder / MODEL)
     try:
         schedule = NoiseSchedule(tensors.pop(SCHEDULE))
@@ -80,43 +84,6 @@ def load_pretrained(name_or_folder: Path | str) -> Denoiser:
 def shipped() -> list[str]:
     """Names of the checkpoints that come with the package."""
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
-
-
-def read_config(folder: Path) -> dict:
-    """The folder's config.json. Raises ValueError unless it holds a JSON object."""
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / CONFIG} is not valid JSON ({error}).") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{folder / CONFIG} must hold a JSON object.")
-    return config
-
-
-def diffusers_config(net: UNet) -> dict:
-    """Arguments of 🤗 diffusers' `UNet2DModel` for the same network; a state dict of `net` loads
-    into it as it is.
-    """
-    config, levels = net.config, range(len(net.config["channels"]))
-    attends = [level in config["attention_levels"] for level in levels]
-    classes = config["num_classes"]
-    return {
-        "sample_size": config["image_size"],
-        "in_channels": config["in_channels"],
-        "out_channels": config["out_channels"],
-        "block_out_channels": config["channels"],
-        "layers_per_block": config["blocks"],
-        "down_block_types": ["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
-        "up_block_types": ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
-        "attention_head_dim": config["head_dim"],
-        "norm_num_groups": norm_groups(config["channels"]),
-        "norm_eps": EPS,
-        "num_class_embeds": None if classes is None else classes + 1,
-        "dropout": config["dropout"],
-        "freq_shift": 1,
-        "flip_sin_to_cos": False,
-        "downsample_padding": 0,
-    }
 
 
 def _first_line(error: Exception) -> str:

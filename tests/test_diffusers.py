@@ -17,8 +17,8 @@ from ddpm_course import (
     linear_schedule,
     timesteps,
 )
+from ddpm_course.diffusers_format import diffusers_config
 from ddpm_course.rng import generator, randn
-from ddpm_course.weights import diffusers_config
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ ORDER = [
     *("rng", "files", "interrupts", "schedules", "layers", "unet", "synthetic", "data", "ema"),
     *("pictures", "config", "engine", "diffusion", "oracles"),
     *("samplers", "parallel", "evaluation"),
-    *("weights", "checkpoint", "batches", "training", "tracking"),
+    *("diffusers_format", "weights", "checkpoint", "batches", "training", "tracking"),
     *("progress", "runs", "plots", "svg", "explorer", "widgets", "sampling_panel", "exercises"),
-    *("cli_options", "cli_train", "cli_sample", "cli", "__main__"),
+    *("cli_options", "cli_train", "cli_sample", "cli_export", "cli", "__main__"),
 ]
 
 
