@@ -25,7 +25,7 @@ from ddpm_course.synthetic import synthetic_flowers
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 STARTER, STARTER_COLUMNS = Path(__file__).parent / "starter.png", 16
-OFFLINE = "Without data or network, `--data synthetic` runs the same path on procedural flowers."
+OFFLINE = "Without it, `ddpm-course train --data starter` learns from flowers in the package."
 
 
 class ImageData(NamedTuple):
@@ -182,7 +182,7 @@ def example_data(size: int) -> tuple[ImageData, str]:
     Flowers-102 (`train` + `test`) if it lies under the folder DDPM_DATA_ROOT (by default ../data,
     beside the notebooks), else the starter set. Nothing is downloaded.
     """
-    root = os.environ.get("DDPM_DATA_ROOT", "../data")
+    root = Path(os.environ.get("DDPM_DATA_ROOT", "../data")).resolve()
     try:
         photographs = flowers102(root, size)
     except FileNotFoundError:

@@ -28,8 +28,8 @@ def explorer_page(x0: Tensor) -> str:
 def static_explorer(x0: Tensor) -> HTML:
     """`explorer_page` in a frame of its own, for a notebook's output."""
     return HTML(
-        f'<iframe srcdoc="{escape(explorer_page(x0))}" title="Schedule explorer" '
-        'width="100%" height="430" style="border: 1px solid #ddd; max-width: 720px"></iframe>'
+        f'<div><iframe srcdoc="{escape(explorer_page(x0))}" title="Schedule explorer" '
+        'width="100%" height="430" style="border: 1px solid #ddd; max-width: 720px"></iframe></div>'
     )
 
 

@@ -304,7 +304,7 @@ def test_help_lists_the_commands_from_any_folder(tmp_path):
 
 
 BAD_TRAINING = {
-    "--data flowers102": "could not be downloaded .*`--data synthetic`",
+    "--data flowers102": "could not be downloaded .*--data starter`",
     "--data folder --data-root nowhere": "nowhere is not a folder of pictures",
     "--data folder --data-root empty": "empty holds no pictures",
     "--data folder --data-root pictures": "pictures/broken.jpg cannot be read .* replace or remove",
@@ -377,7 +377,7 @@ BAD_SAMPLING = {
     "--from labelled --guidance 3": "name one with --label",
 }
 BAD = {
-    "download": (("download",), "could not be downloaded .*`--data synthetic`"),
+    "download": (("download",), "could not be downloaded .*--data starter`"),
     "sample --from roses": (
         (*SAMPLE, "--from", "roses", "--out", "new.png"),
         "roses is neither a folder .* nor a checkpoint shipped with the package",

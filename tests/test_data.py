@@ -298,7 +298,7 @@ def test_a_damaged_table_of_labels_is_found(half):
 
 
 def test_a_download_without_a_network_names_the_way_without(tmp_path, no_network):
-    with pytest.raises(ConnectionError, match=r"could not be downloaded .*`--data synthetic`"):
+    with pytest.raises(ConnectionError, match=r"could not be downloaded .*--data starter`"):
         download_flowers102(tmp_path)
 
 

@@ -7,6 +7,7 @@ EXERCISE__MISTAKE and a dict WRONG of what each must be told.
 
 import importlib
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -57,11 +58,16 @@ def test_every_exercise_has_wrong_answers():
     assert covered == {(id(e), name) for e, name in EXERCISES}
 
 
+def as_a_learner_wrote_it(f):
+    """Another function with the same code."""
+    return FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__)
+
+
 @pytest.mark.parametrize(("exercises", "name"), EXERCISES, ids=lambda v: str(v)[:30])
 def test_solutions_pass_and_are_handed_back(exercises, name, capsys, monkeypatch):
     monkeypatch.setenv("DDPM_CHECK", "strict")
-    solution = exercises.by_name[name].solution
-    assert exercises.check(solution) is solution
+    f = as_a_learner_wrote_it(exercises.by_name[name].solution)
+    assert exercises.check(f) is f
     assert capsys.readouterr().out == f"✓ {name}: correct\n"
     lines = exercises.source(name).splitlines()
     assert lines[0].startswith(f"def {name}(")
@@ -90,6 +96,12 @@ def test_stubs_are_not_attempts(stub, capsys, monkeypatch):
     monkeypatch.setenv("DDPM_CHECK", "strict")
     with pytest.raises(NotAttempted):
         forward_noising.check(stub)
+
+
+def test_checking_twice_does_not_take_the_reference_for_the_learners(capsys, monkeypatch):
+    monkeypatch.setattr(stub_1, "__name__", "noise_step")
+    forward_noising.check(forward_noising.check(stub_1))
+    assert "run the whole cell" in capsys.readouterr().out.splitlines()[2]
 
 
 def crashes(x, t, noise, schedule):

@@ -6,6 +6,7 @@ cells below always run. With DDPM_CHECK=strict in the environment (our tests) it
 """
 
 import ast
+import functools
 import inspect
 import os
 import textwrap
@@ -49,17 +50,17 @@ class Exercises:
 
     def check(self, f: Callable) -> Callable:
         """Print a verdict on f and return f, or the solution if f is missing or wrong."""
-        exercise = self._named(f.__name__)
+        exercise = self._named(getattr(f, "__name__", repr(f)))
         strict = os.environ.get("DDPM_CHECK") == "strict"
         try:
+            if f is exercise.solution:
+                raise NotAttempted(
+                    "that name holds the reference version since the last check; run the whole "
+                    "cell to check yours."
+                )
             if is_stub(f):
-                raise NotAttempted("not attempted yet")
-            try:
-                exercise.test(f)
-            except (Wrong, NotAttempted):
-                raise
-            except Exception as error:
-                raise Wrong(f"it stopped with {type(error).__name__}: {error}") from error
+                raise NotAttempted("not attempted yet.")
+            _try(f, exercise.test)
         except (NotAttempted, Wrong) as verdict:
             if strict:
                 raise
@@ -90,6 +91,64 @@ class Exercises:
         return self.by_name[name]
 
 
+def _try(f: Callable, test: Callable[[Callable], None]) -> None:
+    """Test f on copies of what it is given. Besides what `test` finds, it is `Wrong` to write into
+    an argument, or to change the dtype on the way, which a network would not take.
+    """
+    dtypes: list[tuple[torch.dtype, torch.dtype]] = []
+
+    @functools.wraps(f)
+    def watched(*given):
+        copies = [v.clone() if isinstance(v, Tensor) else v for v in given]
+        answer = f(*copies)
+        names = inspect.signature(f).parameters
+        for name, before, after in zip(names, given, copies, strict=False):
+            if isinstance(before, Tensor) and not _equal(before, after):
+                raise Wrong(
+                    f"you write into {name}, which the caller needs: make a new tensor, as in "
+                    f"`y = 2 * {name}`, not `{name} *= 2`."
+                )
+        dtypes.extend(_changed_dtype(given, answer))
+        return answer
+
+    try:
+        test(watched)
+    except Wrong:
+        raise
+    except Exception as error:
+        said = textwrap.shorten((str(error).splitlines() or [""])[0], 160, placeholder=" …")
+        aid = next((aid for words, aid in AIDS.items() if words in said), "")
+        raise Wrong(f"it stopped with {type(error).__name__}: {said}{aid}") from error
+    if dtypes:
+        got, wanted = (str(dtype).removeprefix("torch.") for dtype in dtypes[0])
+        raise Wrong(
+            f"the values are right, but they come as {got} where {wanted} went in, and networks "
+            f"take one dtype: convert the schedule's numbers, as in `.to(x.dtype)`, or use "
+            "`.item()`."
+        )
+
+
+AIDS = {
+    "can be converted to Python scalars": ". For tensors take torch's functions, such as "
+    "`torch.sqrt`, not those of `math`.",
+    "'float' object has no attribute": ". That one is a plain number: use `math`, or `** 0.5`.",
+    "tuple": ". Some function here returns two things: unpack both, as in `a, b = f(x)`.",
+}
+"""What to say besides, where an error's own words leave a beginner alone."""
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a, b)
+
+
+def _changed_dtype(given: tuple, answer) -> list[tuple[torch.dtype, torch.dtype]]:
+    """(got, wanted), if the arguments' tensors of floats are of one dtype and the answer's not."""
+    came = {v.dtype for v in given if isinstance(v, Tensor) and v.is_floating_point() and v.ndim}
+    first = answer[0] if isinstance(answer, tuple) and answer else answer
+    floats = isinstance(first, Tensor) and first.is_floating_point()
+    return [(first.dtype, *came)] if floats and len(came) == 1 and first.dtype not in came else []
+
+
 def is_stub(f: Callable) -> bool:
     """Whether f's body does nothing yet: only a docstring, `...`, `pass` or a raise."""
     body = ast.parse(textwrap.dedent(inspect.getsource(f))).body[0].body  # type: ignore[attr-defined]
@@ -117,7 +176,8 @@ def tensor_of(answer, shape: tuple[int, ...]) -> Tensor:
     if answer is None:
         raise Wrong("it returned None: does the function end with `return`?")
     require(
-        isinstance(answer, Tensor), f"it returned a {type(answer).__name__}, not a torch tensor."
+        isinstance(answer, Tensor),
+        f"it returned something of type {type(answer).__name__}, not a torch tensor.",
     )
     require(
         tuple(answer.shape) == shape,

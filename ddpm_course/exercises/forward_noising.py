@@ -189,7 +189,11 @@ def _test_cosine_alphas_cumprod(f) -> None:
         not close(got, curve(0.0, 2), 1e-6),
         "s is not used: without it β_1 is far smaller than a pixel's rounding.",
     )
+    told = "ᾱ_T is cut off, as in `cosine_schedule`; the curve before that ends in 0."
+    require(close(got[-1], 0.0, 1e-9) or not close(got[:-1], right[:-1], 1e-6), told)
     require(close(got, right, 1e-6), "the values differ from Eq. 17 of Nichol & Dhariwal.")
+    told = f"the values are right, but {got.dtype}: a schedule's table is in torch.float64."
+    require(got.dtype == torch.float64, told)
     schedule = cosine_schedule(T).alphas_cumprod
     require(close(got[:-1], schedule[:-1], 1e-6), "it differs from `cosine_schedule`.")
 

@@ -1,6 +1,7 @@
 """Exercises of notebook 03: the U-Net and its parts."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +19,7 @@ def _draw(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _filled(module: nn.Module) -> nn.Module:
+def _filled(module: Any) -> Any:
     """Every weight drawn anew: layers that start at zero would hide mistakes."""
     for k, parameter in enumerate(module.parameters()):
         parameter.data = 0.3 * _draw(*parameter.shape, seed=k)
@@ -52,10 +53,9 @@ def _test_sinusoidal_embedding(f) -> None:
     right, k = SinusoidalTimeEmbedding(dim)(t), torch.arange(4)
     sines, cosines = right.chunk(2, 1)
     omega = torch.exp(-math.log(10_000) * k / 3)
-    cosines_first = torch.cat([cosines, sines], 1)
     alternating = torch.stack([sines, cosines], 2).flatten(1)
     mistakes = {
-        "the cosines stand first; this dialect has all sines, then all cosines.": cosines_first,
+        "the cosines stand first; here all sines do.": torch.cat([cosines, sines], 1),
         "sines and cosines alternate; here all sines come first, then all cosines.": alternating,
         "the slowest clock is too fast: divide k by n − 1, not by n, so that the last frequency "
         "is 1/10000.": rows(torch.exp(-math.log(10_000) * k / 4)),
@@ -168,17 +168,17 @@ def _test_residual_block(f) -> None:
         (8, "the sizes do not fit: the shift by time needs the shape [B, C, 1, 1]."),
         (4, "where the channels change, x cannot be added as it is: use `conv_shortcut`."),
     ):
-        block = ResidualBlock(channels, 8, emb_dim=6, groups=2, dropout=0.0)
-        _filled(block)
+        block = _filled(ResidualBlock(channels, 8, emb_dim=6, groups=2, dropout=0.0))
         x = _draw(2, channels, 4, 4)
         shortcut = x if block.conv_shortcut is None else block.conv_shortcut(x)
-        dropped: list[Tensor] = []
-        block.dropout.register_forward_hook(lambda *given, seen=dropped: seen.append(given[2]))
+        seen: dict[str, Tensor] = {}
+        block.dropout.register_forward_hook(lambda *v, seen=seen: seen.update(dropped=v[2]))
+        block.conv2.register_forward_pre_hook(lambda *v, seen=seen: seen.update(conv2=v[1][0]))
         crashes = {
             "is not callable": "where the channels stay, `conv_shortcut` is None: add x itself.",
             "size of tensor": misfit,
         }
-        got = _call(f, (2, 8, 4, 4), crashes, x, emb, block)
+        got, mine = _call(f, (2, 8, 4, 4), crashes, x, emb, block), dict(seen)
 
         def whole(shortcut=shortcut, x=x, block=block, **order: bool) -> Tensor:
             return shortcut + _branch(x, emb, block, **order)
@@ -193,7 +193,8 @@ def _test_residual_block(f) -> None:
             "SiLU comes before the norm; the order is norm, SiLU, conv.": whole(swap=True),
         }
         _diagnose(got, mistakes)
-        require(bool(dropped), "`dropout` is left out: it comes right before `conv2`.")
+        require("dropped" in mine, "`dropout` is left out: it comes right before `conv2`.")
+        require(mine["dropped"] is mine["conv2"], "`dropout` is not right before `conv2`.")
         require(close(got, block(x, emb), 1e-4), "it differs from what the block itself returns.")
 
 
@@ -239,8 +240,7 @@ def attention(q, k, v):
 
 
 def _test_unet(f) -> None:
-    net = UNet((8, 16), (1,), blocks=1, head_dim=8, image_size=8)
-    _filled(net)
+    net = _filled(UNet((8, 16), (1,), blocks=1, head_dim=8, image_size=8))
     x, t = _draw(2, 3, 8, 8), torch.tensor([3, 900])
     normed: list[Tensor] = []  # what `conv_norm_out` returns
     net.conv_norm_out.register_forward_hook(lambda *given: normed.append(given[2]))
@@ -286,7 +286,7 @@ def unet(x, t, net):
 
 def _test_conv_parameters(f) -> None:
     got = f(8, 16, 3)
-    require(got is not None, "it returned None: does the function end with `return`?")
+    require(isinstance(got, int), f"a whole number is wanted, not {got!r}.")
     require(got != 8 * 16 * 9, "the biases are missing: one for each output channel.")
     require(got != 8 * 16 * 9 + 8, "there is one bias for each *output* channel.")
     require(got != 8 * 16 * 3 + 16, "a kernel of size 3 has 3 × 3 weights.")

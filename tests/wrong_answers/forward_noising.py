@@ -142,7 +142,41 @@ def beta_end_for__too_large(T, target):
     return 20 * 1000 / T
 
 
+def cosine_alphas_cumprod__cut_off(T, s):
+    return cosine_schedule(T, s).alphas_cumprod
+
+
+def cosine_alphas_cumprod__float32(T, s):
+    f = ((torch.arange(T + 1) / T + s) / (1 + s) * math.pi / 2).cos() ** 2
+    return f / f[0]
+
+
+def q_sample__float64(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t].view(-1, 1, 1, 1)
+    return abar.sqrt() * x0 + (1 - abar).sqrt() * noise
+
+
+def noise_step__in_place(x, t, noise, schedule):
+    x *= (1 - schedule.betas[t].item()) ** 0.5
+    return x.add_(noise, alpha=schedule.betas[t].item() ** 0.5)
+
+
+def alphas_cumprod__in_place(betas):
+    return torch.cat([torch.ones(1), betas.neg_().add_(1).cumprod(0)])
+
+
+def q_sample__math(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t]
+    return math.sqrt(abar) * x0 + math.sqrt(1 - abar) * noise
+
+
 WRONG = {
+    cosine_alphas_cumprod__cut_off: "ᾱ_T is cut off",
+    cosine_alphas_cumprod__float32: "but torch.float32",
+    q_sample__float64: "come as float64 where float32 went in",
+    q_sample__math: "such as `torch.sqrt`",
+    noise_step__in_place: "you write into x,",
+    alphas_cumprod__in_place: "you write into betas,",
     noise_step__std_is_beta: "its variance is β_t²",
     noise_step__no_shrinking: "without shrinking the image",
     noise_step__swapped: "swapped their factors",

@@ -402,6 +402,10 @@ def drop_labels__ignores_the_generator(y, null_class, probability, generator):
     return y.masked_fill(torch.rand(len(y)) < probability, null_class)
 
 
+def drop_labels__always_102(y, null_class, probability, generator):
+    return torch.where(torch.rand(len(y), generator=generator) < probability, 102, y)
+
+
 def drop_labels__always_a_tenth(y, null_class, probability, generator):
     return y.masked_fill(torch.rand(len(y), generator=generator) < 0.1, null_class)
 
@@ -419,7 +423,7 @@ WRONG = {
     draw_times__never_T: "T is never drawn",
     draw_times__from_0_to_T: "the times run from 0 to 4",
     draw_times__one_for_all: "one time for the whole batch",
-    draw_times__one_number: "it returned a int",
+    draw_times__one_number: "it returned something of type int",
     draw_times__floats: "the times are torch.float32",
     draw_times__rounds: "half as often as the others",
     draw_times__uneven: "not equally often",
@@ -471,7 +475,7 @@ WRONG = {
     clip_gradients__only_signs: "but the gradient has turned",
     clip_gradients__in_place: "clip_gradients: you write into",
     clip_gradients__of_0: "where all gradients are 0",
-    clip_gradients__one_vector: "it returned a Tensor, not a list",
+    clip_gradients__one_vector: "a list is wanted, not Tensor",
     clip_gradients__one_of_them: "3 tensors go in, and 1 out",
     clip_gradients__forgets_return: "clip_gradients: it returned None",
     ema_update__swapped: "the shares are swapped",
@@ -484,7 +488,7 @@ WRONG = {
     ema_update__in_place: "ema_update: you write into",
     ema_update__decay_of_09: "from 2, 1 updates with decay 0.99 towards 5 lead to 2.3",
     ema_update__only_first: "the first tensor is right",
-    ema_update__generator: "it returned a generator",
+    ema_update__generator: "a list is wanted, not generator",
     ema_update__forgets_return: "ema_update: it returned None",
     drop_labels__whole_batch: "all of its labels or none",
     drop_labels__keeps_with_it: "you keep with that probability",
@@ -498,6 +502,7 @@ WRONG = {
     drop_labels__half: "of the labels are dropped, not 0.1",
     drop_labels__floats: "the labels come back as torch.float32",
     drop_labels__ignores_the_generator: "two equal generators drop different labels",
+    drop_labels__always_102: "with null_class = 7",
     drop_labels__always_a_tenth: "probability 0 must keep every label",
     drop_labels__removes: "(60,) was expected",
     drop_labels__forgets_return: "drop_labels: it returned None",

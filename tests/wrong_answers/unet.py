@@ -142,6 +142,12 @@ def residual_block__no_dropout(x, emb, block):
     return shortcut(x, block) + block.conv2(F.silu(block.norm2(h)))
 
 
+def residual_block__late_dropout(x, emb, block):
+    h = block.conv1(F.silu(block.norm1(x)))
+    h = h + block.time_emb_proj(F.silu(emb))[:, :, None, None]
+    return shortcut(x, block) + block.dropout(block.conv2(F.silu(block.norm2(h))))
+
+
 def residual_block__time_after_norm(x, emb, block):
     h = block.norm2(block.conv1(F.silu(block.norm1(x))))
     h = h + block.time_emb_proj(F.silu(emb))[:, :, None, None]
@@ -277,6 +283,7 @@ WRONG = {
     residual_block__time_onto_x: "time is added to x, before `norm1`",
     residual_block__shift_not_reshaped: "the shift by time needs the shape",
     residual_block__no_dropout: "`dropout` is left out",
+    residual_block__late_dropout: "`dropout` is not right before",
     residual_block__time_after_norm: "time is added after `norm2`",
     residual_block__no_time: "time does not enter",
     residual_block__time_without_silu: "goes into its linear layer without SiLU",
