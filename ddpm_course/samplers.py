@@ -8,6 +8,7 @@ x0_hat to give x_t. So clipping and parameterisation are decided elsewhere, once
 precision: no step waits for a device. No step keeps a graph for gradients either.
 """
 
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -133,10 +134,12 @@ def sample(
     iterator of steps (`tqdm`, say); `options` go to the sampler (`eta`, `variance`). A denoiser
     with dropout must be in eval mode.
 
-    Raises ValueError for an unknown sampler or spacing, or steps outside 1..T.
+    Raises ValueError for an unknown sampler, spacing or option, or steps outside 1..T.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}.")
+    if other := options.keys() - inspect.signature(SAMPLERS[sampler]).parameters:
+        raise ValueError(f"The sampler {sampler} takes no {min(other)}.")
     generators = image_generators(seed, shape[0], device)
     ts = timesteps(schedule, steps, spacing)
     x_T = randn(shape, generators, device=device)

@@ -57,7 +57,8 @@ def dpm_solver_moments(abar, ts, m, s):
         x0 = (k * p, k * q + c)
         if u == 0:
             return x0[1], abs(x0[0])
-        lam_t, lam_u = (0.5 * math.log(abar[i] / (1 - abar[i])) for i in (t, u))
+        snr = [abar[i] / (1 - abar[i]) for i in (t, u)]
+        lam_t, lam_u = (0.5 * math.log(v) if v else -math.inf for v in snr)
         h, estimate = lam_u - lam_t, x0
         if old is not None:
             r = (lam_t - lam_old) / h
