@@ -15,6 +15,7 @@ from ddpm_course.diffusion import Denoiser, convert, guided, q_posterior, q_samp
 from ddpm_course.ema import EMA
 from ddpm_course.evaluation import x0_error
 from ddpm_course.oracles import dataset_oracle, gaussian_oracle, mixture_oracle
+from ddpm_course.presets import PRESETS
 from ddpm_course.samplers import SAMPLERS, ddim, ddpm, dpm_solver_pp_2m, sample
 from ddpm_course.schedules import (
     SCHEDULES,
@@ -29,7 +30,7 @@ from ddpm_course.schedules import (
 )
 from ddpm_course.synthetic import synthetic_flowers
 from ddpm_course.training import TrainState, train
-from ddpm_course.unet import PRESETS, SinusoidalTimeEmbedding, UNet
+from ddpm_course.unet import SinusoidalTimeEmbedding, UNet
 from ddpm_course.weights import load_pretrained, save_pretrained
 
 __all__ = [

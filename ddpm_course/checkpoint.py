@@ -8,9 +8,12 @@ training_state.safetensors   everything that going on needs, read by nothing els
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ddpm_course.diffusion import Denoiser
@@ -18,28 +21,37 @@ from ddpm_course.ema import EMA
 from ddpm_course.files import load_tensors, save_tensors, write_text
 from ddpm_course.weights import CONFIG, MODEL, save_pretrained
 
-STATE, METRICS = "training_state.safetensors", "metrics.csv"
+STATE, METRICS, LOCK = "training_state.safetensors", "metrics.csv", ".lock"
+RUN = (STATE, METRICS, CONFIG, MODEL)
 
 
 def refuse_to_overwrite(folder: Path | str | None) -> None:
     """Raise ValueError if the folder already holds a run, or weights."""
-    if folder and any((Path(folder) / name).exists() for name in (STATE, METRICS, CONFIG, MODEL)):
+    there = {name for name in RUN if folder and (Path(folder) / name).exists()}
+    newborn = STATE in there and not {METRICS, CONFIG} & there
+    killed_at_birth = newborn and steps_done(folder or "") == 0
+    if there and not killed_at_birth:
         raise ValueError(
             f"{folder} already holds a run: go on with it (--resume), or name another."
         )
 
 
-def steps_done(folder: Path) -> int:
+def steps_done(folder: Path | str) -> int:
     """Steps behind the folder's training state; 0 where there is none.
 
     Raises ValueError if the file is damaged or holds something else.
     """
-    if not (folder / STATE).is_file():
+    if not (Path(folder) / STATE).is_file():
         return 0
-    _, metadata = load_tensors(folder / STATE)
-    if "step" not in metadata:
+    return _load_state(Path(folder))[1]["step"]
+
+
+def _load_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
+    tensors, metadata = load_tensors(folder / STATE)
+    kinds = {"step": int, "ema_updates": int, "identity": dict}
+    if not all(isinstance(metadata.get(name), kind) for name, kind in kinds.items()):
         raise ValueError(f"{folder / STATE} holds no training state: restore it from a copy.")
-    return metadata["step"]
+    return tensors, metadata
 
 
 class TrainingFolder:
@@ -69,13 +81,39 @@ class TrainingFolder:
         self.identity = identity | {"prediction": denoiser.prediction, "schedule": schedule}
         self.run, self.writes = run, writes and folder is not None
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out of the folder. The lock ends with the process, whatever ends it.
+
+        Raises ValueError if another process trains there.
+        """
+        if self.folder is None or not self.writes:
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / LOCK, timeout=0):
+                yield
+        except Timeout as error:
+            raise ValueError(
+                f"Another process is training in {self.folder}: wait for its end, or name another "
+                "folder."
+            ) from error
+
     def save(self, step: int) -> None:
-        """Write weights and state, each atomically; the state last, since resuming reads it."""
+        """Write weights and state, each atomically.
+
+        The state comes last, since a run whose state is final is never gone on with. Of a new run
+        it comes first: without a config.json beside it, it was killed at birth and is no loss.
+        """
         if self.folder is None or not self.writes:
             return
-        save_pretrained(self.folder, self.ema.model, self.run)
+        if step > 0:
+            save_pretrained(self.folder, self.ema.model, self.run)
         metadata = {"step": step, "ema_updates": self.ema.updates, "identity": self.identity}
         save_tensors(self.folder / STATE, self._tensors(), metadata)
+        if step == 0:
+            save_pretrained(self.folder, self.ema.model, self.run)
 
     def load(self) -> int:
         """Restore every object in place; returns the number of steps done.
@@ -87,36 +125,37 @@ class TrainingFolder:
                 f"{self.folder} holds no training state to resume from: start a run in another "
                 "folder, or remove this one."
             )
-        tensors, metadata = load_tensors(self.folder / STATE)
-        self._refuse_other_run(metadata.get("identity", {}))
-        network = _without_prefix(tensors, "network.")
-        optimizer = _without_prefix(tensors, "optimizer.")
+        tensors, metadata = _load_state(self.folder)
+        self._refuse_other_run(metadata["identity"])
         try:
-            self.denoiser.net.load_state_dict(network)
+            self.denoiser.net.load_state_dict(_without_prefix(tensors, "network."))
             self.ema.model.net.load_state_dict(_without_prefix(tensors, "ema."))
-            self.ema.updates, step = metadata["ema_updates"], metadata["step"]
-        except (RuntimeError, KeyError) as error:
+            self._load_optimizer(_without_prefix(tensors, "optimizer."))
+        except (RuntimeError, LookupError, ValueError) as error:
             raise ValueError(
                 f"The state in {self.folder} belongs to another network: resume with the "
                 "settings that the run was started with."
             ) from error
+        self.ema.updates = metadata["ema_updates"]
+        if self.writes:
+            cut_rows(self.folder / METRICS, metadata["step"])
+        return metadata["step"]
+
+    def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Add a line to metrics.csv, and its header if it is the first."""
+        if self.folder is not None and self.writes:
+            append_row(self.folder / METRICS, {"step": step, **metrics})
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
         parameters = list(self.denoiser.net.parameters())
         per_parameter: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in optimizer.items():
+        for name, tensor in tensors.items():
             number, key = name.split(".")
             if tensor.ndim:  # fused AdamW wants its moments laid out in memory as the weights are
                 tensor = torch.empty_like(parameters[int(number)]).copy_(tensor)
             per_parameter.setdefault(int(number), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
-        if self.writes:
-            cut_rows(self.folder / METRICS, step)
-        return step
-
-    def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
-        """Add a line to metrics.csv, and its header if it is the first."""
-        if self.folder is not None and self.writes:
-            append_row(self.folder / METRICS, {"step": step, **metrics})
 
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"network.{k}": v for k, v in self.denoiser.net.state_dict().items()}
@@ -154,7 +193,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 def cut_rows(path: Path, step: int) -> None:
     """Drop lines logged after `step`, whose state was saved: those steps are to be done again."""
     if path.is_file():
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        text = path.read_text(encoding="utf-8", errors="replace")
+        rows = list(csv.reader(io.StringIO(text.replace("\0", ""))))
         kept = rows[:1] + [r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= step]
         write_text(path, "".join(",".join(row) + "\r\n" for row in kept))
 

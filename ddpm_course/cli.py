@@ -39,7 +39,7 @@ def main() -> None:
     end_like_an_interrupt()
     try:
         app()
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
         sys.exit(f"ddpm-course: {_sentence(error)}")
 
 

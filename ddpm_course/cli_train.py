@@ -16,12 +16,12 @@ from ddpm_course.config import TrainConfig
 from ddpm_course.data import DATASETS
 from ddpm_course.diffusion import PREDICTIONS, Denoiser
 from ddpm_course.parallel import rank
+from ddpm_course.presets import PRESETS
 from ddpm_course.progress import HeldOut, draw_samples
 from ddpm_course.runs import fill_in, prepare, settings_to_resume
 from ddpm_course.schedules import SCHEDULES
 from ddpm_course.tracking import TRACKERS, open_tracker
 from ddpm_course.training import TrainState, train
-from ddpm_course.unet import PRESETS
 
 ForData = partial(typer.Option, rich_help_panel="Data")
 ForModel = partial(typer.Option, rich_help_panel="Network and noise")

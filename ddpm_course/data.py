@@ -6,9 +6,12 @@ worker processes are needed. Each loader is f(root, size) and is listed in `DATA
 
 import hashlib
 import os
+import socket
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from http.client import HTTPException
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +28,7 @@ from ddpm_course.synthetic import synthetic_flowers
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 STARTER, STARTER_COLUMNS = Path(__file__).parent / "starter.png", 16
+TRIES, PAUSE, STALLED = 3, 2.0, 60.0  # tries, and seconds after the first and without a byte
 OFFLINE = "Without it, `ddpm-course train --data starter` learns from flowers in the package."
 
 
@@ -87,16 +91,30 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
 def download_flowers102(root: Path | str) -> None:
     """Fetch Flowers-102 (about 350 MB) through torchvision, unless it is there already.
 
-    Raises ConnectionError in one sentence where there is no network.
+    What is cut short or fails its checksum is fetched again, `TRIES` times in all. Raises
+    ConnectionError in one sentence if that does not help.
     """
     from torchvision.datasets import Flowers102
 
-    try:
-        Flowers102(root, download=True)
-    except (URLError, RuntimeError, ConnectionError, TimeoutError) as error:
-        raise ConnectionError(
-            f"Flowers-102 is not under {root} and could not be downloaded ({error}). {OFFLINE}"
-        ) from error
+    def fetch() -> None:
+        patience = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(STALLED)
+        try:
+            Flowers102(root, download=True)
+        finally:
+            socket.setdefaulttimeout(patience)
+
+    for attempt in range(1, TRIES + 1):
+        try:
+            return fetch()
+        except (URLError, HTTPException, RuntimeError, ConnectionError, TimeoutError) as error:
+            if attempt == TRIES:
+                raise ConnectionError(
+                    f"Flowers-102 is not under {root} and could not be downloaded in {TRIES} "
+                    f"tries ({error}). {OFFLINE}"
+                ) from error
+            time.sleep(attempt * PAUSE)
+    return None
 
 
 def folder(root: Path | str, size: int) -> ImageData:

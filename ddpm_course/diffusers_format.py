@@ -25,7 +25,7 @@ from ddpm_course.schedules import (
     linear_schedule,
     rescale_zero_terminal_snr,
 )
-from ddpm_course.unet import EPS, UNet, norm_groups
+from ddpm_course.unet import EPS, UNet, network_with, norm_groups
 
 INDEX, WEIGHTS = "model_index.json", "diffusion_pytorch_model.safetensors"
 PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
@@ -151,38 +151,40 @@ def load_diffusers(folder: Path) -> Denoiser:
         raise ValueError(f"{folder / INDEX} names no UNet2DModel: only those can be opened here.")
     nested = (folder / "unet").is_dir()
     unet, scheduler = (folder / "unet", folder / "scheduler") if nested else (folder, folder)
-    net = _unet(unet / "config.json")
+    network = _network(unet / "config.json")
     tensors, _ = load_tensors(unet / WEIGHTS)
     try:
-        net.load_state_dict({_modern(name): tensor for name, tensor in tensors.items()})
-    except RuntimeError as error:
+        net = network_with(network, {_modern(name): value for name, value in tensors.items()})
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{unet / WEIGHTS} does not fit the config.json beside it.") from error
     return _denoiser(net, scheduler / "scheduler_config.json").eval()
 
 
-def _unet(path: Path) -> UNet:
+def _network(path: Path) -> dict[str, Any]:
+    """The arguments of `UNet` for a config.json of UNet2DModel."""
     said = {name: value for name, value in read_json(path).items() if not name.startswith("_")}
     config = UNET_DEFAULTS | said
     try:
-        net = UNet(
-            channels=config["block_out_channels"],
-            attention_levels=[
+        network = {
+            "channels": config["block_out_channels"],
+            "attention_levels": [
                 k for k, kind in enumerate(config["down_block_types"]) if kind == "AttnDownBlock2D"
             ],
-            blocks=config["layers_per_block"],
-            head_dim=config["attention_head_dim"],
-            in_channels=config["in_channels"],
-            out_channels=config["out_channels"],
-            dropout=config["dropout"],
-            image_size=config["sample_size"],
-        )
-    except (TypeError, ValueError) as error:
+            "blocks": config["layers_per_block"],
+            "head_dim": config["attention_head_dim"],
+            "in_channels": config["in_channels"],
+            "out_channels": config["out_channels"],
+            "dropout": config["dropout"],
+            "image_size": config["sample_size"],
+        }
+        with torch.device("meta"):
+            expected = diffusers_config(UNet(**network))
+    except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{path} describes no network that fits here ({error}).") from error
-    expected = diffusers_config(net)
     for name, value in config.items():
         if value != expected.get(name):
             raise ValueError(_unlike(path, name, value, [expected.get(name)]))
-    return net
+    return network
 
 
 def _denoiser(net: UNet, path: Path) -> Denoiser:

@@ -6,6 +6,8 @@ set stays on the device as bytes (`batches`), and the mean weights follow in one
 Only the network that learns is compiled; the average, which is sampled from, is not.
 """
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -53,6 +55,26 @@ def send(values: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def first_that_fits(attempt: Callable[[int], object], sizes: Iterable[int]) -> int | None:
+    """The first size with which attempt(size) does not run out of memory, or None."""
+    for size in sizes:
+        try:
+            attempt(size)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            return size
+    return None
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a class of its own for it; MPS and the CPU only say so."""
+    said = str(error).lower()
+    told = any(words in said for words in ("out of memory", "can't allocate memory"))
+    return told or isinstance(error, torch.OutOfMemoryError)
 
 
 def _triton_knows(device: torch.device) -> bool:

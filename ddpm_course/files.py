@@ -1,5 +1,6 @@
 """Files that are either whole or not there, and tensors that are read without running any code."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -73,9 +75,13 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None = None) -> None:
-    """Write a safetensors file atomically; `metadata` is anything JSON can hold."""
+    """Write a safetensors file atomically; `metadata` is anything JSON can hold.
+
+    The file carries a checksum of its tensors, which the format itself does not have.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(tensors, {"metadata": json.dumps(metadata or {})})
+    told = json.dumps({"sha256": _digest(tensors), **(metadata or {})})
+    data = safetensors.torch.save(tensors, {"metadata": told})
     with atomic(path) as temporary:
         temporary.write_bytes(data)
 
@@ -83,15 +89,29 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None =
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Read what `save_tensors` wrote: (tensors, metadata).
 
-    Raises FileNotFoundError, or ValueError if the file is cut short or not a safetensors file.
+    Raises FileNotFoundError, or ValueError if the file is cut short, altered since it was written,
+    or not a safetensors file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("metadata", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if not isinstance(metadata, dict):
+            raise ValueError("its metadata are no JSON object")
+        if metadata.pop("sha256", None) not in (None, _digest(tensors)):  # None: by other programs
+            raise ValueError("its checksum differs")
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is damaged or cut short ({error}): restore it from a copy, or make it again."
         ) from error
+    return tensors, metadata
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over the tensors' bytes, in the order of their names."""
+    digest = hashlib.sha256()
+    for _, tensor in sorted(tensors.items()):
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+    return digest.hexdigest()

@@ -14,8 +14,9 @@ from ddpm_course.data import download_flowers102, load_data
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.files import read_json
 from ddpm_course.parallel import first_process_first, join_processes
+from ddpm_course.presets import PRESETS
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
-from ddpm_course.unet import PRESETS, UNet
+from ddpm_course.unet import UNet
 from ddpm_course.weights import CONFIG
 
 # What may differ between a run and its resumption. All else is read from the run's config.json.

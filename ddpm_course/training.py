@@ -8,7 +8,7 @@ as if it had not been.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,10 +19,19 @@ from ddpm_course.checkpoint import TrainingFolder, refuse_to_overwrite
 from ddpm_course.config import TrainConfig
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.ema import EMA
-from ddpm_course.engine import autocast, make_optimizer, prepare_network, send
+from ddpm_course.engine import (
+    autocast,
+    first_that_fits,
+    is_out_of_memory,
+    make_optimizer,
+    prepare_network,
+    send,
+)
 from ddpm_course.interrupts import interrupts_held_back
 from ddpm_course.parallel import averaging, mean_over_processes, processes, rank, replicate
 from ddpm_course.rng import DROPOUT, NOISE, TIMES, generator, randn_like
+
+EXPLODED = 1e3  # a network that always answers 0 has a loss of about 1
 
 
 @dataclass(frozen=True)
@@ -80,9 +89,10 @@ def train(
     a step apart, an interrupt can lose up to `checkpoint_every` steps. Dropout draws from torch's
     global generator, which every step seeds anew.
 
-    Raises ValueError if `folder` holds a run already, or if `resume` finds no state, one of a run
-    that was set up differently, or nothing left to do; FloatingPointError when the loss is no
-    longer finite.
+    Raises ValueError if `folder` holds a run already or another process trains there, or if
+    `resume` finds no state, one of a run that was set up differently, or nothing left to do;
+    FloatingPointError when the loss is no longer finite, or has exploded; MemoryError when a batch
+    does not fit.
     """
     device = next(denoiser.net.parameters()).device
     _refuse_unequal_shares(config)
@@ -91,46 +101,85 @@ def train(
     optimizer = make_optimizer(denoiser.net, device)
     ema = EMA(denoiser, config.ema_decay)
     store = TrainingFolder(folder, denoiser, optimizer, ema, config.identity(), run, rank() == 0)
-    if resume:
-        done = saved = store.load()
-    else:
-        if rank() == 0:
-            refuse_to_overwrite(folder)
-        done = saved = 0
-        store.save(0)  # a folder that cannot be written to is found out now, not hours later
-    if done >= config.steps:
-        raise ValueError(f"The run has {done} steps already: ask for more than that to go on.")
-    meter = _Meter()
-    denoiser.train()
-    try:
-        for step in progress(range(done, config.steps)):
-            state = None
-            with interrupts_held_back():
-                meter.begin()
-                rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
-                meter.add(*_gradient_step(learner, batch(step), optimizer, rate, step, config))
-                ema.update(denoiser)
-                done = step + 1
-                if done % config.log_every == 0 or done == config.steps:
-                    _stop_unless_finite(meter, done, saved)
-                    loss, norm, steps_per_second = meter.read()
-                    speed = steps_per_second * config.batch_size
-                    state = TrainState(done, loss, norm, rate, speed, ema.model)
-                    store.append_metrics(done, state.metrics())
-                    if log is not None:
-                        log(state.metrics(), done)
-                if done % config.checkpoint_every == 0 or done == config.steps:
-                    _stop_unless_finite(meter, done, saved)
+    with store.locked():
+        if resume:
+            done = saved = store.load()
+        else:
+            if rank() == 0:
+                refuse_to_overwrite(folder)
+            done = saved = 0
+            store.save(0)  # a folder that cannot be written to is found out now, not hours later
+        if done >= config.steps:
+            raise ValueError(f"The run has {done} steps already: ask for more than that to go on.")
+        meter = _Meter()
+        denoiser.train()
+        try:
+            for step in progress(range(done, config.steps)):
+                state = None
+                with interrupts_held_back():
+                    meter.begin()
+                    rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
+                    meter.add(*_step_that_fits(learner, batch(step), optimizer, rate, step, config))
+                    ema.update(denoiser)
+                    done = step + 1
+                    if done % config.log_every == 0 or done == config.steps:
+                        _stop_if_diverged(meter, done, saved)
+                        loss, norm, steps_per_second = meter.read()
+                        speed = steps_per_second * config.batch_size
+                        state = TrainState(done, loss, norm, rate, speed, ema.model)
+                        store.append_metrics(done, state.metrics())
+                        if log is not None:
+                            log(state.metrics(), done)
+                    if done % config.checkpoint_every == 0 or done == config.steps:
+                        _stop_if_diverged(meter, done, saved)
+                        store.save(done)
+                        saved = done
+                if state is not None:
+                    yield state
+        except (KeyboardInterrupt, GeneratorExit):
+            if done > saved:
+                with interrupts_held_back():
+                    _stop_if_diverged(meter, done, saved)
                     store.save(done)
-                    saved = done
-            if state is not None:
-                yield state
-    except (KeyboardInterrupt, GeneratorExit):
-        if done > saved:
-            with interrupts_held_back():
-                _stop_unless_finite(meter, done, saved)
-                store.save(done)
-        raise
+            raise
+
+
+def _step_that_fits(
+    denoiser: Denoiser,
+    inputs: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    learning_rate: float,
+    step: int,
+    config: TrainConfig,
+) -> tuple[Tensor, Tensor]:
+    """`_gradient_step`, or a MemoryError that says what would have fitted."""
+    try:
+        return _gradient_step(denoiser, inputs, optimizer, learning_rate, step, config)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # Here the error, and with it what the failed step had allocated, is gone.
+    size = config.batch_size // processes()
+    more = [n for n in range(config.accumulate + 1, size + 1) if size % n == 0]
+
+    def attempt(accumulate: int) -> None:  # with a rate of 0 no weight moves
+        smaller = replace(config, accumulate=accumulate)
+        _gradient_step(denoiser, inputs, optimizer, 0.0, step, smaller)
+
+    # Several processes do not run out together, so none of them can try alone.
+    parts = first_that_fits(attempt, more) if processes() == 1 else next(iter(more), None)
+    if parts is None:
+        way_out = "not even one image fits: choose a smaller --preset or --image-size."
+    else:
+        fits = "fit" if processes() == 1 else "may fit"
+        way_out = (
+            f"{size // parts} {fits}: add --accumulate {parts}, which learns the same, or choose "
+            "a smaller --batch-size."
+        )
+    raise MemoryError(
+        f"Out of memory with {size // config.accumulate} images at once on "
+        f"{inputs['x0'].device}; {way_out}"
+    )
 
 
 def _gradient_step(
@@ -201,14 +250,15 @@ class _Meter:
         return loss, norm, speed
 
 
-def _stop_unless_finite(meter: _Meter, step: int, saved: int) -> None:
+def _stop_if_diverged(meter: _Meter, step: int, saved: int) -> None:
     """Raise before a state is saved from which no training can go on."""
-    if all(math.isfinite(float(value)) for value in meter.last):
+    loss, norm = (float(value) for value in meter.last)
+    if math.isfinite(norm) and loss < EXPLODED:
         return
     kept = f"The checkpoint of step {saved} is kept" if saved else "No checkpoint was saved yet"
     raise FloatingPointError(
-        f"The loss is no longer finite at step {step}. {kept}; try a lower --learning-rate or "
-        "--precision fp32."
+        f"The loss is {loss:.3g} at step {step}, past saving. {kept}; try a lower --learning-rate, "
+        "a longer --warmup-steps or --precision fp32."
     )
 
 

@@ -252,6 +252,20 @@ class UNet(nn.Module):
             )
 
 
+def network_with(config: dict[str, Any], tensors: dict[str, Tensor]) -> UNet:
+    """The UNet of these arguments with these weights, in float32.
+
+    Nothing is allocated for what `config` says, so one that lies about the size costs no memory.
+    Raises ValueError or RuntimeError where the two do not fit.
+    """
+    if not 0 < config.get("blocks", 2) * len(config["channels"]) <= len(tensors):
+        raise ValueError("more blocks than weights")
+    with torch.device("meta"):
+        net = UNet(**config)
+    net.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
+    return net.requires_grad_()
+
+
 def norm_groups(channels: Sequence[int]) -> int:
     """GroupNorm's number of groups: the largest common divisor of the widths, at most 32, that
     leaves 4 channels a group.
@@ -264,35 +278,3 @@ def norm_groups(channels: Sequence[int]) -> int:
     if not fitting:
         raise ValueError(f"Every level needs at least 4 channels; got {list(channels)}.")
     return fitting[-1]
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Arguments of `UNet`, with the batch size and learning rate that suit them."""
-
-    network: dict
-    batch_size: int
-    learning_rate: float = 2e-4
-
-
-PRESETS: dict[str, Preset] = {
-    # blobs on a laptop within minutes
-    "tiny": Preset(
-        dict(channels=(32, 64, 64), attention_levels=(2,), image_size=32),
-        batch_size=32,
-        learning_rate=1e-3,
-    ),
-    # the course's flowers
-    "small": Preset(
-        dict(channels=(64, 96, 128, 192), attention_levels=(2, 3), image_size=64), batch_size=128
-    ),
-    # DDPM's own network for CIFAR-10
-    "base": Preset(
-        dict(channels=(128, 256, 256, 256), attention_levels=(2,), head_dim=None, image_size=64),
-        batch_size=128,
-    ),
-    # as many parameters as the original flower experiment
-    "large": Preset(
-        dict(channels=(64, 128, 256, 512), attention_levels=(2, 3), image_size=64), batch_size=128
-    ),
-}

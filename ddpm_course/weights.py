@@ -14,7 +14,7 @@ from ddpm_course.diffusers_format import INDEX, load_diffusers
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.files import load_tensors, read_json, save_tensors, write_text
 from ddpm_course.schedules import NoiseSchedule
-from ddpm_course.unet import UNet
+from ddpm_course.unet import network_with
 
 SHIPPED = Path(__file__).parent / "checkpoints"
 COURSE = "flowers32-tiny"
@@ -70,10 +70,16 @@ def load_pretrained(name_or_folder: Path | str) -> Denoiser:
     tensors, _ = load_tensors(folder / MODEL)
     try:
         schedule = NoiseSchedule(tensors.pop(SCHEDULE))
-        net = UNet(**config["network"])
-        net.load_state_dict(tensors)
+        net = network_with(config["network"], tensors)
         denoiser = Denoiser(net, schedule, config["prediction"], config["clip"])
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         raise ValueError(
             f"{folder / CONFIG} does not describe the weights beside it ({_first_line(error)}): "
             "both files must come from the same run."

@@ -23,8 +23,8 @@ from ddpm_course import (
 )
 from ddpm_course.checkpoint import steps_done
 from ddpm_course.cli import main
+from ddpm_course.presets import PRESETS, Preset
 from ddpm_course.synthetic import synthetic_flowers
-from ddpm_course.unet import PRESETS, Preset
 from ddpm_course.weights import save_pretrained
 
 SMALL = ("--data", "synthetic", "--image-size", "8", "--batch-size", "2", "--device", "cpu")
@@ -113,6 +113,7 @@ def test_train_makes_exactly_these_files(trained):
     [curves] = [name for name in made if name.startswith("tensorboard/")]
     assert curves.startswith("tensorboard/events.out.tfevents.")
     assert made - {curves} == {
+        ".lock",
         "config.json",
         "metrics.csv",
         "model.safetensors",

@@ -15,7 +15,8 @@ PACKAGE = ROOT / "ddpm_course"
 
 # A module imports only what stands before it.
 ORDER = [
-    *("rng", "files", "interrupts", "schedules", "layers", "unet", "synthetic", "data", "ema"),
+    *("rng", "files", "interrupts", "schedules", "layers", "unet", "presets", "synthetic"),
+    *("data", "ema"),
     *("pictures", "config", "engine", "diffusion", "oracles"),
     *("samplers", "parallel", "evaluation"),
     *("diffusers_format", "weights", "checkpoint", "batches", "training", "tracking"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import contents
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ddpm_course import Denoiser, UNet, cosine_schedule, linear_schedule, load_pretrained
@@ -26,6 +27,7 @@ CONFIG = TrainConfig(
     checkpoint_every=100,
 )
 STATE, MODEL, METRICS = "training_state.safetensors", "model.safetensors", "metrics.csv"
+LOCK = ".lock"
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +186,13 @@ def test_an_interrupt_during_a_save_leaves_a_state_to_resume_from(flowers, tmp_p
     with pytest.raises(KeyboardInterrupt):
         run(flowers, replace(CONFIG, checkpoint_every=2), folder=tmp_path)
     assert load_tensors(tmp_path / STATE)[1]["step"] == 2
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", METRICS, MODEL, STATE]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        LOCK,
+        "config.json",
+        METRICS,
+        MODEL,
+        STATE,
+    ]
     monkeypatch.undo()
     assert run(flowers, folder=tmp_path, resume=True)[-1].step == 6
 
@@ -249,7 +257,7 @@ def test_a_state_cut_short_is_refused(flowers, tmp_path):
 def test_weights_in_place_of_a_state_are_refused(flowers, tmp_path):
     run(flowers, replace(CONFIG, steps=1), folder=tmp_path)
     (tmp_path / STATE).write_bytes((tmp_path / MODEL).read_bytes())
-    with pytest.raises(ValueError, match="resume with the same settings"):
+    with pytest.raises(ValueError, match="holds no training state"):
         run(flowers, folder=tmp_path, resume=True)
 
 
@@ -262,6 +270,21 @@ def test_a_new_run_in_a_used_folder_is_refused(flowers, tmp_path):
     with pytest.raises(ValueError, match="already holds a run"):
         run(flowers, folder=tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("there", [[STATE], [STATE, MODEL]])
+def test_a_run_killed_while_it_was_first_saved_may_be_started_anew(flowers, tmp_path, there):
+    states = train(make(), image_batches(flowers, CONFIG), CONFIG, folder=tmp_path / "whole")
+    next(states)
+    newborn = {name: (tmp_path / "whole" / name).read_bytes() for name in there}
+    (tmp_path / "killed").mkdir()
+    for name, data in newborn.items():
+        (tmp_path / "killed" / name).write_bytes(data)
+    assert run(flowers, folder=tmp_path / "killed")[-1].step == 6
+    (tmp_path / "killed" / "config.json").unlink()  # now it is no newborn
+    (tmp_path / "killed" / METRICS).unlink()
+    with pytest.raises(ValueError, match="already holds a run"):
+        run(flowers, folder=tmp_path / "killed")
 
 
 def test_without_a_folder_nothing_is_written(flowers, tmp_path, monkeypatch):
@@ -463,12 +486,76 @@ def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(flowers, tmp_path, 
     config = replace(CONFIG, checkpoint_every=2, log_every=log_every)
     batch = spoilt_from(4, image_batches(flowers, config))
     found = 5 if log_every == 1 else 6
-    sentence = f"no longer finite at step {found}. The checkpoint of step 4 is kept; try a lower"
+    sentence = f"The loss is nan at step {found}, .* The checkpoint of step 4 is kept; try a lower"
     with pytest.raises(FloatingPointError, match=sentence):
         list(train(make(), batch, config, folder=tmp_path))
     assert load_tensors(tmp_path / STATE)[1]["step"] == 4
     weights = load_pretrained(tmp_path).net.state_dict().values()
     assert all(tensor.isfinite().all() for tensor in weights)
+
+
+def test_a_loss_that_explodes_stops_the_run(flowers, tmp_path):
+    batch = image_batches(flowers, CONFIG)
+    wild = lambda k: {"x0": batch(k)["x0"] * (1e4 if k >= 3 else 1)}  # noqa: E731
+    with pytest.raises(FloatingPointError, match=r"The loss is .*e\+0\d at step 4, past saving"):
+        list(train(make(prediction="x0"), wild, replace(CONFIG, log_every=1), folder=tmp_path))
+
+
+class Cramped(torch.nn.Module):
+    """A network on a device that has room for `room` images."""
+
+    def __init__(self, net, room, error):
+        super().__init__()
+        self.net, self.room, self.error = net, room, error
+        self.config = net.config
+
+    def forward(self, x, t, **cond):
+        if len(x) > self.room:
+            raise self.error
+        return self.net(x, t, **cond)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+    ],
+)
+def test_out_of_memory_says_what_fits(flowers, error):
+    for room, told in (
+        (2, "Out of memory with 4 images at once on cpu; 2 fit: add --accumulate 2, which learns"),
+        (1, "; 1 fit: add --accumulate 4"),
+        (0, "; not even one image fits: choose a smaller --preset"),
+    ):
+        denoiser = make()
+        denoiser.net = Cramped(denoiser.net, room, error)
+        before = [p.clone() for p in denoiser.parameters()]
+        with pytest.raises(MemoryError, match=told):
+            list(train(denoiser, image_batches(flowers, CONFIG), CONFIG))
+        assert all(torch.equal(a, b) for a, b in zip(before, denoiser.parameters(), strict=True))
+        if room:
+            parts = replace(CONFIG, accumulate=4 // room)
+            assert list(train(denoiser, image_batches(flowers, parts), parts))[-1].step == 6
+
+
+def test_another_error_is_not_taken_for_too_little_memory(flowers):
+    denoiser = make()
+    denoiser.net = Cramped(denoiser.net, 0, RuntimeError("mat1 and mat2 cannot be multiplied"))
+    with pytest.raises(RuntimeError, match="mat1"):
+        list(train(denoiser, image_batches(flowers, CONFIG), CONFIG))
+
+
+def test_two_runs_in_one_folder_are_refused(flowers, tmp_path):
+    first = train(make(), image_batches(flowers, CONFIG), CONFIG, folder=tmp_path)
+    next(first)
+    with pytest.raises(ValueError, match="Another process is training in"):
+        run(flowers, folder=tmp_path, resume=True)
+    before = contents(tmp_path)
+    first.close()
+    assert contents(tmp_path).keys() == before.keys()
+    assert run(flowers, replace(CONFIG, steps=8), folder=tmp_path, resume=True)[-1].step == 8
 
 
 def test_stopping_a_run_that_is_not_finite_saves_nothing(flowers, tmp_path):

@@ -1,0 +1,35 @@
+"""The networks of the course by name, each with the batch size and learning rate that suit it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Arguments of `UNet`, with the batch size and learning rate that suit them."""
+
+    network: dict
+    batch_size: int
+    learning_rate: float = 2e-4
+
+
+PRESETS: dict[str, Preset] = {
+    # blobs on a laptop within minutes
+    "tiny": Preset(
+        dict(channels=(32, 64, 64), attention_levels=(2,), image_size=32),
+        batch_size=32,
+        learning_rate=1e-3,
+    ),
+    # the course's flowers
+    "small": Preset(
+        dict(channels=(64, 96, 128, 192), attention_levels=(2, 3), image_size=64), batch_size=128
+    ),
+    # DDPM's own network for CIFAR-10
+    "base": Preset(
+        dict(channels=(128, 256, 256, 256), attention_levels=(2,), head_dim=None, image_size=64),
+        batch_size=128,
+    ),
+    # as many parameters as the original flower experiment
+    "large": Preset(
+        dict(channels=(64, 128, 256, 512), attention_levels=(2, 3), image_size=64), batch_size=128
+    ),
+}
