@@ -72,6 +72,11 @@ def sample_command(
             progress=partial(tqdm, total=steps, unit="step", dynamic_ncols=True),
             **({} if eta is None else {"eta": eta}),
         )
+    if not x.isfinite().all():
+        raise ValueError(
+            f"The images came out as NaN: the weights of {source} are damaged, or bfloat16 is too "
+            "coarse for them (--precision fp32)."
+        )
     save_image(out, image_grid(to_uint8(x)))
     typer.echo(f"{number} images in {out}")
 

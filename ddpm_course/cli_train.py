@@ -22,6 +22,7 @@ from ddpm_course.runs import fill_in, prepare, settings_to_resume
 from ddpm_course.schedules import SCHEDULES
 from ddpm_course.tracking import TRACKERS, open_tracker
 from ddpm_course.training import TrainState, train
+from ddpm_course.weights import CONFIG
 
 ForData = partial(typer.Option, rich_help_panel="Data")
 ForModel = partial(typer.Option, rich_help_panel="Network and noise")
@@ -107,8 +108,15 @@ def train_command(
     for name, least in (("sample_every", 1), ("held_out_every", 0)):
         if settings[name] < least:
             raise ValueError(f"{name} must be {least} or more, not {settings[name]}.")
-    settings = fill_in(settings)
-    denoiser, batches, config = prepare(settings)
+    try:
+        settings = fill_in(settings)
+        denoiser, batches, config = prepare(settings)
+    except TypeError as error:
+        if not resume:  # then they are ours, of the right type
+            raise
+        raise ValueError(
+            f"A setting in {out / CONFIG} is of the wrong type ({error}): restore it from a copy."
+        ) from error
     run = partial(train, denoiser, batches, config, folder=out, resume=resume, run=settings)
     if rank() == 0:
         _watch(run, denoiser, config, settings, out)

@@ -215,7 +215,9 @@ def _schedule(config: dict[str, Any]) -> NoiseSchedule:
     T, kind = config["num_train_timesteps"], config["beta_schedule"]
     if (betas := config["trained_betas"]) is not None:
         table = torch.as_tensor(betas, dtype=torch.float64)
-        if len(table) and table[-1] == 1:  # zero terminal SNR, which no β < 1 reaches
+        if table.shape != (T,):
+            raise ValueError(f"{T} steps, but trained_betas of shape {list(table.shape)}")
+        if table[-1] == 1:  # zero terminal SNR, which no β < 1 reaches
             return NoiseSchedule(torch.cat([torch.ones(1), (1 - table).cumprod(0)]))
         return from_betas(table)
     if kind == "linear":

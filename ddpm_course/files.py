@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,8 +104,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
         if metadata.pop("sha256", None) not in (None, _digest(tensors)):  # None: by other programs
             raise ValueError("its checksum differs")
     except (SafetensorError, ValueError, RecursionError) as error:
+        why = textwrap.shorten(str(error), 120, placeholder=" …")
         raise ValueError(
-            f"{path} is damaged or cut short ({error}): restore it from a copy, or make it again."
+            f"{path} is damaged or cut short ({why}): restore it from a copy, or make it again."
         ) from error
     return tensors, metadata
 

@@ -35,6 +35,8 @@ def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
                 "--resume, in a folder that is empty or new."
             )
     stored = read_json(folder / CONFIG).get("run", {})
+    if not isinstance(stored, dict):
+        raise ValueError(f"{folder / CONFIG} holds no settings of a run: restore it from a copy.")
     for name in sorted(given - FREE):
         if settings[name] != stored.get(name):
             raise ValueError(

@@ -147,6 +147,12 @@ class UNet(nn.Module):
             "has_level": has_level,
             "image_size": image_size,
         }
+        # Bounds so that a config.json that lies about the size does not fill the memory.
+        if image_size > 4096 or not 0 < blocks <= 64 or not 0 < len(channels) <= 16:
+            raise ValueError(
+                "A UNet has 1 to 16 levels of 1 to 64 blocks, for images of at most 4096 pixels a "
+                f"side; not {len(channels)}, {blocks} and {image_size}."
+            )
         factor = 2 ** (len(channels) - 1)
         if image_size < 1 or image_size % factor:
             raise ValueError(
@@ -156,7 +162,7 @@ class UNet(nn.Module):
         groups, emb_dim = norm_groups(channels), 4 * channels[0]
         levels = range(len(channels))
         for width in [channels[i] for i in attention_levels] + [channels[-1]]:
-            if width % (head_dim or width):
+            if head_dim is not None and (head_dim < 1 or width % head_dim):
                 raise ValueError(
                     f"Attention over {width} channels cannot be split into heads of {head_dim}: "
                     "choose a head_dim that divides it, or None for one head."
@@ -255,11 +261,9 @@ class UNet(nn.Module):
 def network_with(config: dict[str, Any], tensors: dict[str, Tensor]) -> UNet:
     """The UNet of these arguments with these weights, in float32.
 
-    Nothing is allocated for what `config` says, so one that lies about the size costs no memory.
-    Raises ValueError or RuntimeError where the two do not fit.
+    Nothing is allocated for the widths that `config` claims. Raises ValueError or RuntimeError
+    where the two do not fit.
     """
-    if not 0 < config.get("blocks", 2) * len(config["channels"]) <= len(tensors):
-        raise ValueError("more blocks than weights")
     with torch.device("meta"):
         net = UNet(**config)
     net.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
