@@ -54,6 +54,34 @@ def _load_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, metadata
 
 
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the run in `folder`, which is made if it is not there.
+
+    The lock ends with the process, whatever ends it. What a killed one was just writing is removed.
+    Within this process it may be taken again. Raises ValueError if another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / LOCK, timeout=0, thread_local=False, is_singleton=True):
+            for stale in (path for name in RUN for path in folder.glob(f".{name}.*.tmp*")):
+                stale.unlink(missing_ok=True)
+            yield
+    except Timeout as error:
+        raise ValueError(
+            f"Another process is training in {folder}: wait for its end, or name another folder."
+        ) from error
+
+
+def refuse_to_resume_nothing(folder: Path | str | None) -> None:
+    """Raise ValueError unless the folder holds a training state."""
+    if folder is None or not (Path(folder) / STATE).is_file():
+        raise ValueError(
+            f"{folder} holds no training state to resume from: start a run in another folder, or "
+            "remove this one."
+        )
+
+
 class TrainingFolder:
     """Saves and restores a run; with folder None it does nothing.
 
@@ -81,25 +109,6 @@ class TrainingFolder:
         self.identity = identity | {"prediction": denoiser.prediction, "schedule": schedule}
         self.run, self.writes = run, writes and folder is not None
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs out of the folder. The lock ends with the process, whatever ends it.
-
-        Raises ValueError if another process trains there.
-        """
-        if self.folder is None or not self.writes:
-            yield
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(self.folder / LOCK, timeout=0):
-                yield
-        except Timeout as error:
-            raise ValueError(
-                f"Another process is training in {self.folder}: wait for its end, or name another "
-                "folder."
-            ) from error
-
     def save(self, step: int) -> None:
         """Write weights and state, each atomically.
 
@@ -120,11 +129,8 @@ class TrainingFolder:
 
         Raises ValueError in a sentence if there is nothing to go on from, or it does not fit.
         """
-        if self.folder is None or not (self.folder / STATE).is_file():
-            raise ValueError(
-                f"{self.folder} holds no training state to resume from: start a run in another "
-                "folder, or remove this one."
-            )
+        refuse_to_resume_nothing(self.folder)
+        assert self.folder is not None
         tensors, metadata = _load_state(self.folder)
         self._refuse_other_run(metadata["identity"])
         try:
@@ -191,11 +197,16 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def cut_rows(path: Path, step: int) -> None:
-    """Drop lines logged after `step`, whose state was saved: those steps are to be done again."""
+    """Drop lines logged after `step`, whose state was saved: those steps are to be done again.
+
+    So goes a line that a full disk or a kill cut short.
+    """
     if path.is_file():
-        text = path.read_text(encoding="utf-8", errors="replace")
-        rows = list(csv.reader(io.StringIO(text.replace("\0", ""))))
-        kept = rows[:1] + [r for r in rows[1:] if r and r[0].isdigit() and int(r[0]) <= step]
+        text = path.read_bytes().decode("utf-8", errors="replace").replace("\0", "")
+        whole = text[: text.rfind("\n") + 1]
+        header, *rows = list(csv.reader(io.StringIO(whole))) or [[]]
+        fitting = [r for r in rows if len(r) == len(header) and r and r[0].isdigit()]
+        kept = [header] * bool(header) + [r for r in fitting if int(r[0]) <= step]
         write_text(path, "".join(",".join(row) + "\r\n" for row in kept))
 
 

@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_type_hints
 
 import typer
 from tqdm import tqdm
 
-from ddpm_course.checkpoint import refuse_to_overwrite, steps_done
+from ddpm_course.checkpoint import exclusive, refuse_to_overwrite, steps_done
 from ddpm_course.cli_options import PRECISIONS, Device, one_of
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import DATASETS
@@ -22,7 +22,6 @@ from ddpm_course.runs import fill_in, prepare, settings_to_resume
 from ddpm_course.schedules import SCHEDULES
 from ddpm_course.tracking import TRACKERS, open_tracker
 from ddpm_course.training import TrainState, train
-from ddpm_course.weights import CONFIG
 
 ForData = partial(typer.Option, rich_help_panel="Data")
 ForModel = partial(typer.Option, rich_help_panel="Network and noise")
@@ -102,24 +101,19 @@ def train_command(
     if resume:
         source = context.get_parameter_source
         given = {k for k in settings if getattr(source(k), "name", None) == "COMMANDLINE"}
-        settings = settings_to_resume(out, settings, given)
+        kinds = get_type_hints(train_command) | {"data_root": str}
+        settings = settings_to_resume(out, settings, given, kinds)
     else:
         refuse_to_overwrite(out)
     for name, least in (("sample_every", 1), ("held_out_every", 0)):
         if settings[name] < least:
             raise ValueError(f"{name} must be {least} or more, not {settings[name]}.")
-    try:
-        settings = fill_in(settings)
-        denoiser, batches, config = prepare(settings)
-    except TypeError as error:
-        if not resume:  # then they are ours, of the right type
-            raise
-        raise ValueError(
-            f"A setting in {out / CONFIG} is of the wrong type ({error}): restore it from a copy."
-        ) from error
+    settings = fill_in(settings)
+    denoiser, batches, config = prepare(settings)
     run = partial(train, denoiser, batches, config, folder=out, resume=resume, run=settings)
     if rank() == 0:
-        _watch(run, denoiser, config, settings, out)
+        with exclusive(out):
+            _watch(run, denoiser, config, settings, out)
     else:
         deque(run(), maxlen=0)
 

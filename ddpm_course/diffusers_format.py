@@ -87,13 +87,13 @@ def diffusers_config(net: UNet) -> dict[str, Any]:
     """Arguments of diffusers' `UNet2DModel` for the same network; a state dict of `net` loads
     into it as it is.
 
-    Raises ValueError for a network with `level`, which UNet2DModel does not have.
+    Raises ValueError for a network with inputs that UNet2DModel or its pipelines do not have.
     """
     config, levels = net.config, range(len(net.config["channels"]))
-    if config["has_level"]:
+    if config["has_level"] or config["in_channels"] != config["out_channels"]:
         raise ValueError(
-            "This network takes a second embedding, `level`, for super-resolution; diffusers' "
-            "UNet2DModel has no place for one, so it cannot be exported."
+            "This network reads more than the picture (`level`, or another picture beside it); a "
+            "DDPMPipeline has no place for that, so it cannot be exported."
         )
     attends = [level in config["attention_levels"] for level in levels]
     classes = config["num_classes"]
@@ -143,11 +143,11 @@ def export_diffusers(folder: Path | str, denoiser: Denoiser) -> None:
 def load_diffusers(folder: Path) -> Denoiser:
     """The denoiser in a folder that diffusers wrote, also in the flat layout of google/ddpm-*.
 
+    How to sample (spacing, offset, variance) is the sampler's choice here, and not taken over.
     Raises ValueError by the name of what this network or schedule does not have, and for damaged
     files; FileNotFoundError for missing ones.
     """
-    parts = read_json(folder / INDEX)
-    if parts.get("unet") != ["diffusers", "UNet2DModel"]:
+    if read_json(folder / INDEX).get("unet") != ["diffusers", "UNet2DModel"]:
         raise ValueError(f"{folder / INDEX} names no UNet2DModel: only those can be opened here.")
     nested = (folder / "unet").is_dir()
     unet, scheduler = (folder / "unet", folder / "scheduler") if nested else (folder, folder)
@@ -179,7 +179,7 @@ def _network(path: Path) -> dict[str, Any]:
         }
         with torch.device("meta"):
             expected = diffusers_config(UNet(**network))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise ValueError(f"{path} describes no network that fits here ({error}).") from error
     for name, value in config.items():
         if value != expected.get(name):
@@ -196,7 +196,9 @@ def _denoiser(net: UNet, path: Path) -> Denoiser:
         "prediction_type": tuple(predictions),
         "variance_type": VARIANCES,
         "thresholding": (False,),
+        "clip_sample": (True, False),
         "clip_sample_range": (1.0,),
+        "rescale_betas_zero_snr": (True, False),
     }
     for name, values in known.items():
         if config.get(name) not in values:
@@ -206,8 +208,8 @@ def _denoiser(net: UNet, path: Path) -> Denoiser:
         if config["rescale_betas_zero_snr"]:
             schedule = rescale_zero_terminal_snr(schedule)
         prediction = predictions[config["prediction_type"]]
-        return Denoiser(net, schedule, prediction, clip=bool(config["clip_sample"]))
-    except (TypeError, ValueError, RuntimeError) as error:
+        return Denoiser(net, schedule, prediction, clip=config["clip_sample"])
+    except (TypeError, ValueError, LookupError, RuntimeError) as error:
         raise ValueError(f"{path} describes no schedule that fits here ({error}).") from error
 
 
@@ -265,6 +267,8 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 
 def _card(name: str, denoiser: Denoiser) -> str:
     size, classes = denoiser.net.config["image_size"], denoiser.net.config["num_classes"]
+    T = denoiser.schedule.T
+    steps = next(n for n in range(min(T, 50), 0, -1) if T % n == 0)
     card = f"""---
 library_name: diffusers
 pipeline_tag: unconditional-image-generation
@@ -276,14 +280,16 @@ tags:
 # {name}
 
 A denoising diffusion model of {size}×{size} pictures, trained with `ddpm_course`. It predicts
-{PREDICTION_TYPES[denoiser.prediction]} over T = {denoiser.schedule.T} steps.
+{PREDICTION_TYPES[denoiser.prediction]} over T = {T} steps.
 
 ```python
 from diffusers import DDIMPipeline
 
 pipeline = DDIMPipeline.from_pretrained("{name}")
-pipeline(num_inference_steps=50, use_clipped_model_output=True).images[0]
+pipeline(num_inference_steps={steps}, use_clipped_model_output=True).images[0]
 ```
+
+Choose a number of steps that divides {T}: with another, diffusers' grid may leave the schedule.
 """
     if classes is not None:
         card += f"""

@@ -71,10 +71,10 @@ def first_that_fits(attempt: Callable[[int], object], sizes: Iterable[int]) -> i
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a class of its own for it; MPS and the CPU only say so."""
+    """CUDA has a class of its own for it; its libraries, MPS and the CPU only say so."""
     said = str(error).lower()
-    told = any(words in said for words in ("out of memory", "can't allocate memory"))
-    return told or isinstance(error, torch.OutOfMemoryError)
+    words = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    return isinstance(error, torch.OutOfMemoryError) or any(word in said for word in words)
 
 
 def _triton_knows(device: torch.device) -> bool:

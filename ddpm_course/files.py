@@ -26,7 +26,7 @@ def atomic(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
@@ -76,13 +76,16 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None = None) -> None:
-    """Write a safetensors file atomically; `metadata` is anything JSON can hold.
+    """Write a safetensors file atomically.
 
-    The file carries a checksum of its tensors, which the format itself does not have.
+    With `metadata`, which is anything JSON can hold, goes a checksum of the tensors: the format has
+    none. Without, the file is one that every program takes for PyTorch weights.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    told = json.dumps({"sha256": _digest(tensors), **(metadata or {})})
-    data = safetensors.torch.save(tensors, {"metadata": told})
+    told = {"format": "pt"}
+    if metadata is not None:  # one key, for several are written in random order
+        told = {"metadata": json.dumps({"sha256": _digest(tensors), **metadata})}
+    data = safetensors.torch.save(tensors, told)
     with atomic(path) as temporary:
         temporary.write_bytes(data)
 
@@ -98,7 +101,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("metadata", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # cloned, since they are a window on the file, and it may be replaced or cut
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if not isinstance(metadata, dict):
             raise ValueError("its metadata are no JSON object")
         if metadata.pop("sha256", None) not in (None, _digest(tensors)):  # None: by other programs

@@ -23,10 +23,11 @@ from ddpm_course.weights import CONFIG
 FREE = {*FREE_IN_CONFIG, "data_root", "device", "held_out_every", "sample_every", "track"}
 
 
-def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
+def settings_to_resume(folder: Path, settings: dict, given: set[str], kinds: dict) -> dict:
     """The settings that the run in `folder` was started with, but for the free ones `given` now.
 
-    Raises ValueError if there is no run, or if one of the given settings would change it.
+    `kinds` has the type of each setting. Raises ValueError if there is no run, if one of the given
+    settings would change it, or if a stored one is not of its type.
     """
     for name in (CONFIG, STATE):
         if not (folder / name).is_file():
@@ -37,6 +38,12 @@ def settings_to_resume(folder: Path, settings: dict, given: set[str]) -> dict:
     stored = read_json(folder / CONFIG).get("run", {})
     if not isinstance(stored, dict):
         raise ValueError(f"{folder / CONFIG} holds no settings of a run: restore it from a copy.")
+    for name, value in stored.items():
+        if not isinstance(value, kinds.get(name, object)):
+            raise ValueError(
+                f"The setting {name} in {folder / CONFIG} is of the wrong type ({value!r:.40}): "
+                "restore the file from a copy."
+            )
     for name in sorted(given - FREE):
         if settings[name] != stored.get(name):
             raise ValueError(

@@ -138,7 +138,8 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}.")
-    if other := options.keys() - inspect.signature(SAMPLERS[sampler]).parameters:
+    known = list(inspect.signature(SAMPLERS[sampler]).parameters)[5:]  # the first five are ours
+    if other := options.keys() - set(known):
         raise ValueError(f"The sampler {sampler} takes no {min(other)}.")
     generators = image_generators(seed, shape[0], device)
     ts = timesteps(schedule, steps, spacing)

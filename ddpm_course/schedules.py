@@ -227,4 +227,6 @@ def timesteps(schedule: NoiseSchedule, steps: int, spacing: str = "trailing") ->
 def _steps(T: int) -> int:
     if T < 1:
         raise ValueError(f"A schedule needs at least one step: T must be 1 or more, not {T}.")
+    if T > 1_000_000:  # a config.json that lies is not to fill the memory
+        raise ValueError(f"A schedule has at most a million steps, not {T}.")
     return T

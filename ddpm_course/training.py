@@ -8,6 +8,7 @@ as if it had not been.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,12 @@ import torch
 from torch import Tensor
 
 from ddpm_course.batches import Batches
-from ddpm_course.checkpoint import TrainingFolder, refuse_to_overwrite
+from ddpm_course.checkpoint import (
+    TrainingFolder,
+    exclusive,
+    refuse_to_overwrite,
+    refuse_to_resume_nothing,
+)
 from ddpm_course.config import TrainConfig
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.ema import EMA
@@ -101,7 +107,9 @@ def train(
     optimizer = make_optimizer(denoiser.net, device)
     ema = EMA(denoiser, config.ema_decay)
     store = TrainingFolder(folder, denoiser, optimizer, ema, config.identity(), run, rank() == 0)
-    with store.locked():
+    if resume:
+        refuse_to_resume_nothing(folder)
+    with exclusive(Path(folder)) if folder and store.writes else nullcontext():
         if resume:
             done = saved = store.load()
         else:
@@ -113,13 +121,24 @@ def train(
             raise ValueError(f"The run has {done} steps already: ask for more than that to go on.")
         meter = _Meter()
         denoiser.train()
+
+        def save() -> None:
+            nonlocal saved
+            if done > saved:
+                _stop_if_diverged(meter, done, saved)
+                store.save(done)
+                saved = done
+
         try:
             for step in progress(range(done, config.steps)):
                 state = None
                 with interrupts_held_back():
                     meter.begin()
                     rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
-                    meter.add(*_step_that_fits(learner, batch(step), optimizer, rate, step, config))
+                    meter.add(*_gradients_that_fit(learner, batch(step), step, config, save))
+                    for group in optimizer.param_groups:
+                        group["lr"] = rate
+                    optimizer.step()
                     ema.update(denoiser)
                     done = step + 1
                     if done % config.log_every == 0 or done == config.steps:
@@ -131,40 +150,35 @@ def train(
                         if log is not None:
                             log(state.metrics(), done)
                     if done % config.checkpoint_every == 0 or done == config.steps:
-                        _stop_if_diverged(meter, done, saved)
-                        store.save(done)
-                        saved = done
+                        save()
                 if state is not None:
                     yield state
         except (KeyboardInterrupt, GeneratorExit):
-            if done > saved:
-                with interrupts_held_back():
-                    _stop_if_diverged(meter, done, saved)
-                    store.save(done)
+            with interrupts_held_back():
+                save()
             raise
 
 
-def _step_that_fits(
+def _gradients_that_fit(
     denoiser: Denoiser,
     inputs: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    learning_rate: float,
     step: int,
     config: TrainConfig,
+    save: Callable[[], None],
 ) -> tuple[Tensor, Tensor]:
-    """`_gradient_step`, or a MemoryError that says what would have fitted."""
+    """`_gradients`; where memory runs out, save and raise a MemoryError that says what fits."""
     try:
-        return _gradient_step(denoiser, inputs, optimizer, learning_rate, step, config)
+        return _gradients(denoiser, inputs, step, config)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
+    save()
     # Here the error, and with it what the failed step had allocated, is gone.
     size = config.batch_size // processes()
     more = [n for n in range(config.accumulate + 1, size + 1) if size % n == 0]
 
-    def attempt(accumulate: int) -> None:  # with a rate of 0 no weight moves
-        smaller = replace(config, accumulate=accumulate)
-        _gradient_step(denoiser, inputs, optimizer, 0.0, step, smaller)
+    def attempt(accumulate: int) -> None:
+        _gradients(denoiser, inputs, step, replace(config, accumulate=accumulate))
 
     # Several processes do not run out together, so none of them can try alone.
     parts = first_that_fits(attempt, more) if processes() == 1 else next(iter(more), None)
@@ -172,26 +186,18 @@ def _step_that_fits(
         way_out = "not even one image fits: choose a smaller --preset or --image-size."
     else:
         fits = "fit" if processes() == 1 else "may fit"
-        way_out = (
-            f"{size // parts} {fits}: add --accumulate {parts}, which learns the same, or choose "
-            "a smaller --batch-size."
-        )
+        way_out = f"{size // parts} {fits}: add --accumulate {parts}, which learns the same."
     raise MemoryError(
         f"Out of memory with {size // config.accumulate} images at once on "
         f"{inputs['x0'].device}; {way_out}"
     )
 
 
-def _gradient_step(
-    denoiser: Denoiser,
-    inputs: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    learning_rate: float,
-    step: int,
-    config: TrainConfig,
+def _gradients(
+    denoiser: Denoiser, inputs: dict[str, Tensor], step: int, config: TrainConfig
 ) -> tuple[Tensor, Tensor]:
-    """One step of Algorithm 1. Returns this process's loss and the gradient norm, left on the
-    device: no waiting.
+    """The gradients of one step of Algorithm 1, clipped. Returns this process's loss and their
+    norm, left on the device: no waiting.
 
     Times and noise are drawn for the whole batch; then come the parts of it that are this
     process's, one after the other.
@@ -202,7 +208,7 @@ def _gradient_step(
     t = torch.randint(1, T + 1, (len(x0),), generator=generator(config.seed, step, TIMES))
     t = send(t, device)
     noise = randn_like(x0, generator(config.seed, step, NOISE, device=device))
-    optimizer.zero_grad()
+    denoiser.net.zero_grad()
     parts, losses = processes() * config.accumulate, []
 
     def share(values: Tensor) -> Tensor:
@@ -218,9 +224,6 @@ def _gradient_step(
             (loss / config.accumulate).backward()
         losses.append(loss.detach())
     norm = torch.nn.utils.clip_grad_norm_(denoiser.net.parameters(), config.grad_clip)
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.step()
     return torch.stack(losses).mean(), norm
 
 

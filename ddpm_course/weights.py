@@ -43,7 +43,7 @@ def save_pretrained(
     }
     tensors = {k: v.to(dtype or v.dtype) for k, v in denoiser.net.state_dict().items()}
     tensors[SCHEDULE] = denoiser.schedule.alphas_cumprod
-    save_tensors(Path(folder) / MODEL, tensors)  # first: it is what a full disk has no room for
+    save_tensors(Path(folder) / MODEL, tensors, {})  # first: it is what a full disk has no room for
     write_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
 
 

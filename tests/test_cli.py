@@ -410,6 +410,23 @@ def test_bad_input_ends_in_one_sentence(here, monkeypatch, capsys, args, phrase)
     assert not [name for name in after if name.endswith((".tmp", ".png")) and name not in before]
 
 
+def test_a_run_that_another_process_trains_is_left_alone(here, capsys):
+    holds = "import sys, time; from filelock import FileLock; FileLock(sys.argv[1]).acquire(); "
+    holds += "print('held', flush=True); time.sleep(60)"
+    other = subprocess.Popen(
+        [sys.executable, "-c", holds, str(here / "run/.lock")], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert other.stdout.readline() == "held\n"
+        before = contents(here)
+        assert_one_sentence(command(*RESUME), "Another process is training in run", capsys)
+        assert contents(here) == before
+    finally:
+        other.kill()
+        other.wait()
+    assert command(*RESUME) == 0  # the lock went with the process
+
+
 def test_half_a_download_is_named_with_a_way_out(here, real_flowers, capsys):
     half = here / "data" / "flowers-102"
     (half / "jpg").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ from ddpm_course import (
     sigmoid_schedule,
     timesteps,
 )
-from ddpm_course.diffusers_format import UNET_DEFAULTS, export_diffusers
+from ddpm_course.diffusers_format import SCHEDULER_DEFAULTS, UNET_DEFAULTS, export_diffusers
 from ddpm_course.rng import generator, randn
 
 SHAPE = (2, 3, 16, 16)
@@ -235,6 +236,8 @@ def test_the_defaults_are_those_of_diffusers():
         if k != "self"
     }
     assert listed == UNET_DEFAULTS
+    theirs = inspect.signature(DDPMScheduler.__init__).parameters
+    assert {k: theirs[k].default for k in SCHEDULER_DEFAULTS} == SCHEDULER_DEFAULTS
 
 
 def test_a_schedule_that_is_not_quite_linear_is_not_taken_for_linear(tmp_path):
@@ -275,9 +278,29 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path, full_di
     assert [p.name for p in tmp_path.iterdir()] == ["used"]
 
 
-def test_a_network_with_level_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match="`level`"):
-        export_diffusers(tmp_path / "out", denoiser(has_level=True))
+@pytest.mark.parametrize("more", [{"has_level": True}, {"in_channels": 6}])
+def test_a_network_that_reads_more_than_the_picture_is_refused_in_a_sentence(tmp_path, more):
+    with pytest.raises(ValueError, match="no place for that, so it cannot be exported"):
+        export_diffusers(tmp_path / "out", denoiser(**more))
+
+
+@pytest.mark.parametrize(("T", "steps"), [(1000, 50), (350, 50), (20, 20), (61, 1), (90, 45)])
+def test_the_cards_snippet_runs_and_its_steps_divide_T(tmp_path, monkeypatch, T, steps):
+    export_diffusers(tmp_path / "flowers", denoiser(cosine_schedule(T)))
+    monkeypatch.chdir(tmp_path)
+    card = (tmp_path / "flowers/README.md").read_text()
+    [snippet] = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
+    assert f"num_inference_steps={steps}," in snippet
+    names = {}
+    exec(snippet.replace("(num_", "(output_type='np', num_"), names)
+    assert T % steps == 0
+
+
+def test_where_the_steps_do_not_divide_T_diffusers_grid_may_leave_the_schedule():
+    """Why the card says what it says."""
+    theirs = DDIMScheduler(1000, timestep_spacing="trailing")
+    theirs.set_timesteps(61)
+    assert theirs.timesteps[-1] == -1
 
 
 def test_what_is_no_unet_is_refused(tmp_path):

@@ -76,7 +76,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(picture
         if rounds % 2:
             process = start(pictures, out, *resume)
             kill_at_random(process, out, draw)
-        else:  # 2 files with 2 touches each, and a log to cut where it is resumed
+        else:  # 3 files with 2 touches each, and a log to cut where it is resumed
             process = start(pictures, out, *resume, die_at=draw.randrange(1, 15))
         said = process.communicate()[1]
         died += process.returncode == -signal.SIGKILL
@@ -94,6 +94,7 @@ def finish(pictures, out, undisturbed):
         process = start(pictures, out, *resume)
         said = process.communicate()[1]
         assert process.returncode == 0, said
+    assert [path.name for path in out.glob(".*")] == [".lock"]  # no half-written file stays
     for name in (STATE, MODEL):
         (ours, told), (theirs, theirs_told) = (load_tensors(f / name) for f in (out, undisturbed))
         assert told == theirs_told

@@ -1,6 +1,6 @@
 """Rules of the repository that no reviewer should have to check by eye."""
 
-import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -13,31 +13,33 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ddpm_course"
 
-# A module imports only what stands before it.
-ORDER = [
-    *("rng", "files", "interrupts", "schedules", "layers", "unet", "presets", "synthetic"),
-    *("data", "ema"),
-    *("pictures", "config", "engine", "diffusion", "oracles"),
-    *("samplers", "parallel", "evaluation"),
-    *("diffusers_format", "weights", "checkpoint", "batches", "training", "tracking"),
-    *("progress", "runs", "plots", "svg", "explorer", "widgets", "sampling_panel", "exercises"),
-    *("cli_options", "cli_train", "cli_sample", "cli_export", "cli", "__main__"),
-]
+
+def ci_script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / ".ci" / f"{name}.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script
 
 
-def module(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+architecture = ci_script("architecture")
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.name)
 def test_no_upward_import(path):
     if path == PACKAGE / "__init__.py":
         return
-    allowed = ORDER[: ORDER.index(module(path)) + (module(path) == "exercises")]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddpm_course"):
-            name = (node.module or "").split(".")[1]
-            assert name in allowed, f"{path.name} imports {name}, which stands above it"
+    module, order = architecture.module_of(path), architecture.ORDER
+    allowed = order[: order.index(module) + (module == "exercises")]
+    upward = architecture.imports(path) - set(allowed)
+    assert not upward, f"{path.name} imports {upward}, which stands above it"
+
+
+def test_the_picture_of_the_architecture_is_that_of_the_code():
+    drawn = architecture.PICTURE.read_text(encoding="utf-8")
+    assert drawn == architecture.picture(), "run .ci/architecture.py"
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    missing = {m for m in architecture.ORDER if f"`{m}`" not in text} - {"__main__"}
+    assert not missing
 
 
 def test_package_imports_neither_matplotlib_nor_widgets():
@@ -51,6 +53,21 @@ def test_package_imports_neither_matplotlib_nor_widgets():
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.name)
 def test_no_file_over_300_lines(path):
     assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize(
+    "unsafe",
+    ["pickle.load", "torch.load(", "weights_only", "trust_remote_code", "eval(", "exec(",
+     "shell=True", "verify=False", "disable_check_xsrf", "allow_origin", "token=''", 'token=""'],
+)  # fmt: skip
+def test_nothing_turns_security_off(unsafe):
+    places = [PACKAGE, ROOT / "notebooks", ROOT / ".ci", ROOT / "benchmarks"]
+    files = [
+        p for place in places for p in place.rglob("*") if p.suffix in (".py", ".ipynb", ".sh")
+    ]
+    files += [ROOT / "README.md", ROOT / "tests" / "test_browser.py", ROOT / ".ci" / "run"]
+    call = re.compile(rf"(?<![.\w]){re.escape(unsafe)}")  # net.eval() is another
+    assert [p.name for p in files if call.search(p.read_text(encoding="utf-8"))] == []
 
 
 def test_public_names_are_documented():

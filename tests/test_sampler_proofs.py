@@ -139,6 +139,9 @@ def drawn(schedule=None, **options):
         "eta of the solver": (
             lambda: drawn(sampler="dpm_solver_pp_2m", steps=5, eta=0.0), "takes no eta"
         ),
+        "a second generator": (
+            lambda: drawn(steps=5, generator=generator(0)), "ddim takes no generator"
+        ),
         "eta above 1": (lambda: drawn(steps=5, eta=1.5), "eta runs from 0"),
         "unknown variance": (
             lambda: drawn(sampler="ddpm", steps=5, variance="learned"), "not 'learned'"

@@ -132,7 +132,7 @@ AIDS = {
     "can be converted to Python scalars": ". For tensors take torch's functions, such as "
     "`torch.sqrt`, not those of `math`.",
     "'float' object has no attribute": ". That one is a plain number: use `math`, or `** 0.5`.",
-    "tuple": ". Some function here returns two things: unpack both, as in `a, b = f(x)`.",
+    "not tuple": ". Some function here returns two things: unpack both, as in `a, b = f(x)`.",
 }
 """What to say besides, where an error's own words leave a beginner alone."""
 
