@@ -411,8 +411,8 @@ def test_bad_input_ends_in_one_sentence(here, monkeypatch, capsys, args, phrase)
 
 
 def test_a_run_that_another_process_trains_is_left_alone(here, capsys):
-    holds = "import sys, time; from filelock import FileLock; FileLock(sys.argv[1]).acquire(); "
-    holds += "print('held', flush=True); time.sleep(60)"
+    holds = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); "
+    holds += "lock.acquire(); print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen(
         [sys.executable, "-c", holds, str(here / "run/.lock")], stdout=subprocess.PIPE, text=True
     )

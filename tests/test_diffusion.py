@@ -137,6 +137,9 @@ def test_v_is_a_rotation():
 def test_unknown_prediction_is_refused():
     with pytest.raises(ValueError, match="choose one of eps, x0, v"):
         Denoiser(nn.Identity(), SCHEDULE, "score")
+    for kinds in ({"source": "score", "target": "x0"}, {"source": "x0", "target": "score"}):
+        with pytest.raises(ValueError, match="Unknown prediction 'score'"):
+            convert(randn(2, 3), randn(2, 3, seed=1), 5, SCHEDULE, **kinds)
 
 
 def test_eps_with_zero_terminal_snr_is_refused_by_name():
@@ -186,9 +189,10 @@ def test_loss_of_a_network_that_answers_0(prediction, schedule):
 def test_loss_is_0_for_a_perfect_network(prediction):
     x0, noise, t = randn(4, 3), randn(4, 3, seed=1), torch.tensor([1, 50, 500, 1000])
     x_t = q_sample(x0, t, noise, SCHEDULE)
-    truth = convert(noise, x_t, t, SCHEDULE, source="eps", target=prediction)
-    denoiser = Denoiser(lambda_net(lambda x, t: truth), SCHEDULE, prediction)
+    truth, seen = convert(noise, x_t, t, SCHEDULE, source="eps", target=prediction), []
+    denoiser = Denoiser(lambda_net(lambda x, t: seen.append(x) or truth), SCHEDULE, prediction)
     assert denoiser.loss(x0, t, noise).max() < 1e-12
+    torch.testing.assert_close(seen, [x_t])
 
 
 def lambda_net(f):
