@@ -1,0 +1,166 @@
+"""Live panels: a control that moves changes what is seen, and the numbers are the package's."""
+
+import asyncio
+import base64
+import io
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+from ddpm_course import (
+    SinusoidalTimeEmbedding,
+    cosine_schedule,
+    ddim,
+    linear_schedule,
+    q_posterior,
+    q_sample,
+    timesteps,
+    widgets,
+)
+from ddpm_course.data import to_uint8
+from ddpm_course.diffusion import Denoiser
+from ddpm_course.explorer import explorer_page, static_explorer
+from ddpm_course.pictures import png_bytes
+from ddpm_course.rng import generator, image_generators, randn
+from ddpm_course.sampling_panel import SamplingPanel
+
+FLOWER = torch.linspace(-1, 1, 3 * 8 * 8).view(3, 8, 8)
+
+
+def parts(box):
+    yield box
+    for child in getattr(box, "children", ()):
+        yield from parts(child)
+
+
+def control(box, description):
+    [found] = [p for p in parts(box) if getattr(p, "description", None) == description]
+    return found
+
+
+def seen(box):
+    """Everything that a reader sees: text, drawings, pictures."""
+    kinds = ("HTMLModel", "LabelModel", "ImageModel")
+    return [p.value for p in parts(box) if p._model_name in kinds]
+
+
+def test_the_schedule_explorer_shows_the_schedule_of_its_sliders():
+    panel = widgets.schedule_explorer(FLOWER)
+    noise = torch.randn(FLOWER.shape, generator=generator(0))
+    before = seen(panel)
+    for name, value in (
+        ("t", 200),
+        ("T", 500),
+        ("β_T", 0.05),
+        ("β_1", 1e-3),
+        ("schedule", "cosine"),
+    ):
+        control(panel, name).value = value
+        assert seen(panel) != before, name
+        before = seen(panel)
+    schedule = cosine_schedule(500)
+    assert widgets.describe(schedule, 200) in before
+    assert png_bytes(q_sample(FLOWER, 200, noise, schedule)[None], 192) in before
+    assert control(panel, "β_1").disabled
+    control(panel, "schedule").value = "linear"
+    assert widgets.describe(linear_schedule(500, 1e-3, 0.05), 200) in seen(panel)
+
+
+def test_t_never_lies_beyond_T():
+    panel = widgets.schedule_explorer(FLOWER)
+    control(panel, "t").value = 350
+    control(panel, "T").value = 100
+    assert control(panel, "t").max == 100
+    assert widgets.describe(linear_schedule(100), 100) in seen(panel)
+
+
+def test_a_time_is_described_in_numbers():
+    schedule = linear_schedule(350)
+    said = widgets.describe(schedule, 350)
+    assert f"ᾱ_t = {schedule.alphas_cumprod[350]:.4g}" in said
+    assert "-15.3 dB" in said
+    assert "x_T keeps 17 % of x_0" in said
+    assert "no noise" in widgets.describe(schedule, 0)
+
+
+def test_the_posterior_explorer_has_the_posterior():
+    schedule = linear_schedule(1000)
+    panel = widgets.posterior_explorer(schedule)
+    control(panel, "t").value, control(panel, "x_0").value = 700, -1.5
+    control(panel, "x_t").value = 0.5
+    mean, variance = q_posterior(torch.tensor([-1.5]), torch.tensor([0.5]), 700, 699, schedule)
+    text = f"x_(t−1) has mean {mean.item():.3f}, standard deviation {variance**0.5:.3f}"
+    assert text in seen(panel)
+    control(panel, "t").value = 1  # where two of the three are points
+    assert "nan" not in " ".join(seen(panel))
+
+
+def test_the_embedding_explorer_has_the_embedding():
+    panel = widgets.embedding_explorer()
+    control(panel, "t").value, control(panel, "entries").value = 17, 8
+    row = SinusoidalTimeEmbedding(8)(torch.tensor([17]))[0, :4]
+    said = ", ".join(f"{v:.2f}" for v in row.tolist())
+    assert f"t = 17: first entries {said}" in seen(panel)
+
+
+def test_the_trajectory_stops_where_it_is_told():
+    walk = [(t, FLOWER[None] * t / 9, FLOWER[None]) for t in range(9, -1, -1)]
+    panel = widgets.trajectory_slider(walk)
+    control(panel, "stop").value = 7
+    assert png_bytes(walk[7][1], 96) in seen(panel)
+    assert any("t = 2:" in str(value) for value in seen(panel))
+
+
+@pytest.fixture
+def drawer(small_net):
+    return SamplingPanel(Denoiser(small_net, cosine_schedule(50), "v"), number=3)
+
+
+def test_the_sampling_panel_draws_what_the_sampler_draws(drawer):
+    drawer.steps.value, drawer.seed.value = 10, 4
+    asyncio.run(drawer.draw())
+    draws = image_generators(4, 3)
+    x_T, schedule = randn((3, 3, 8, 8), draws), drawer.denoiser.schedule
+    *_, (_, x, _) = ddim(drawer.denoiser, x_T, schedule, timesteps(schedule, 10), draws)
+    assert drawer.picture.value == png_bytes(x, 128, 4)
+    assert Image.open(io.BytesIO(drawer.picture.value)).size == (3 * 128, 128)
+    assert re.fullmatch(r"Drawn in 10 steps, \d+\.\d s\.", drawer.text.value)
+    assert (drawer.bar.value, drawer.bar.max) == (10, 10)
+    assert (drawer.draw_button.disabled, drawer.cancel_button.disabled) == (False, True)
+
+
+def test_the_sampling_panel_can_be_cancelled_and_used_again(drawer):
+    drawer.steps.value = 50
+
+    async def press():
+        drawer.draw_button.click()
+        assert drawer.draw_button.disabled
+        while drawer.bar.value < 2:
+            await asyncio.sleep(0)
+        drawer.cancel_button.click()
+        await drawer.task
+
+    asyncio.run(press())
+    assert re.fullmatch(r"Cancelled after step \d+ of 50\.", drawer.text.value)
+    assert not drawer.draw_button.disabled
+    drawer.sampler.value = "dpm_solver_pp_2m"
+    drawer.steps.value = 5
+    asyncio.run(drawer.draw())
+    assert drawer.text.value.startswith("Drawn in 5 steps")
+
+
+def test_the_sampling_panel_offers_no_more_steps_than_there_are(drawer):
+    assert list(drawer.steps.options) == [5, 10, 20, 50]
+
+
+def test_the_page_without_kernel_holds_its_picture():
+    page = explorer_page(FLOWER)
+    assert "@PICTURE@" not in page
+    assert "@NOISE@" not in page
+    packed = base64.b64encode(to_uint8(FLOWER).permute(1, 2, 0).contiguous().numpy().tobytes())
+    assert packed.decode() in page
+    frame = static_explorer(FLOWER).data
+    assert frame.startswith("<div><iframe srcdoc=")
+    assert "<script" not in frame  # the page is escaped inside the attribute
