@@ -236,6 +236,16 @@ def test_one_generator_per_image():
         randn((2, 4), image_generators(7, 3))
 
 
+def test_by_default_ddim_takes_50_trailing_steps_from_seed_0():
+    options = {"sampler": "ddim", "steps": 50, "spacing": "trailing", "seed": 0}
+    by_default = sample(wild, (2, 3), SCHEDULE)
+    assert torch.equal(by_default, sample(wild, (2, 3), SCHEDULE, **options))
+    for name, other in {"steps": 49, "seed": 1, "spacing": "logsnr", "sampler": "ddpm"}.items():
+        assert not torch.equal(
+            by_default, sample(wild, (2, 3), SCHEDULE, **options | {name: other})
+        )
+
+
 def test_progress_sees_every_step():
     seen = []
 
@@ -256,6 +266,7 @@ def test_progress_sees_every_step():
         ({"steps": 1001}, "not 1001"),
         ({"spacing": "karras"}, "Unknown spacing"),
         ({"sampler": "ddim", "eta": 1.5}, "eta runs from 0"),
+        ({"sampler": "ddim", "eta": -0.5}, "eta runs from 0"),
         ({"sampler": "ddpm", "variance": "learned"}, "fixed_small"),
     ],
 )

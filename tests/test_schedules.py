@@ -119,7 +119,16 @@ def test_beta_outside_0_1_is_refused(betas):
 
 
 @pytest.mark.parametrize(
-    "table", [[1.0], [0.9, 0.5], [1.0, 0.5, 0.5], [1.0, 0.5, 0.6], [1.0, -0.1], [[1.0, 0.5]]]
+    "table",
+    [
+        [1.0],
+        [0.9, 0.5],
+        [1.0, 0.5, 0.5],
+        [1.0, 0.5, 0.6],
+        [1.0, -0.1],
+        [1.0, 0.5, -0.1],
+        [[1.0, 0.5]],
+    ],
 )
 def test_bad_tables_are_refused(table):
     with pytest.raises(ValueError, match="ᾱ"):
@@ -127,9 +136,12 @@ def test_bad_tables_are_refused(table):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_no_steps_is_refused(name):
+def test_no_steps_and_too_many_are_refused(name):
+    assert SCHEDULES[name]().T == 1000
     with pytest.raises(ValueError, match="T must be 1 or more"):
         SCHEDULES[name](0)
+    with pytest.raises(ValueError, match="at most a million steps"):
+        SCHEDULES[name](1_000_001)
 
 
 @pytest.mark.parametrize("spacing", SPACINGS)
@@ -167,6 +179,9 @@ def test_logsnr_grid_where_the_last_snr_is_zero():
     grid = timesteps(schedule, 10, "logsnr")
     assert grid[0] == 1000
     assert len(grid) == 11
+    # T stands 1.395 below the last finite value, −19.285; from there even strides lead to 9.21.
+    targets = torch.linspace(-19.2850 - 1.3954, 9.2102, 10)
+    torch.testing.assert_close(schedule.log_snr[grid[1:-1]].float(), targets[1:], atol=0.5, rtol=0)
 
 
 @pytest.mark.parametrize("steps", [0, -1, 11])
