@@ -1,17 +1,19 @@
 """The command `ddpm-course sample`: images from trained weights into one PNG."""
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
+from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_course.cli_options import Device, Precision, Source, one_of
 from ddpm_course.data import to_uint8
 from ddpm_course.diffusion import Denoise, Denoiser, guided
-from ddpm_course.engine import autocast
+from ddpm_course.engine import autocast, first_that_fits, is_out_of_memory
 from ddpm_course.pictures import image_grid, save_image
 from ddpm_course.runs import pick_device
 from ddpm_course.samplers import SAMPLERS, sample
@@ -57,21 +59,35 @@ def sample_command(
         raise ValueError("--eta belongs to the sampler ddim.")
     where = pick_device(device)
     denoiser = load_pretrained(source).to(where)
-    denoiser.max_batch = batch_size
     denoise = _bound(denoiser, label, guidance, number)
-    with autocast(precision, where):
-        x = sample(
-            denoise,
-            (number, *denoiser.net.image_shape),
-            denoiser.schedule,
-            sampler=sampler,
-            steps=steps,
-            spacing=spacing,
-            seed=seed,
-            device=where,
-            progress=partial(tqdm, total=steps, unit="step", dynamic_ncols=True),
-            **({} if eta is None else {"eta": eta}),
-        )
+
+    def draw(at_once: int, steps: int, progress: Callable[[Iterable], Iterable] = iter) -> Tensor:
+        denoiser.max_batch = at_once
+        with autocast(precision, where):
+            return sample(
+                denoise,
+                (number, *denoiser.net.image_shape),
+                denoiser.schedule,
+                sampler=sampler,
+                steps=steps,
+                spacing=spacing,
+                seed=seed,
+                device=where,
+                progress=progress,
+                **({} if eta is None else {"eta": eta}),
+            )
+
+    try:
+        x = draw(batch_size, steps, partial(tqdm, total=steps, unit="step", dynamic_ncols=True))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        x = None
+    if x is None:  # here, with the error gone, its memory is free again
+        halves = [batch_size >> k for k in range(1, batch_size.bit_length())]
+        fits = first_that_fits(lambda size: draw(size, steps=1), halves)
+        way_out = f"choose --batch-size {fits}" if fits else "not even one fits"
+        raise MemoryError(f"Out of memory with {batch_size} images at once on {where}: {way_out}.")
     if not x.isfinite().all():
         raise ValueError(
             f"The images came out as NaN: the weights of {source} are damaged, or bfloat16 is too "

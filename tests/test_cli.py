@@ -427,6 +427,22 @@ def test_a_run_that_another_process_trains_is_left_alone(here, capsys):
     assert command(*RESUME) == 0  # the lock went with the process
 
 
+@pytest.mark.parametrize(("room", "told"), [(3, "choose --batch-size 3"), (0, "not even one fits")])
+def test_drawing_more_than_fits_says_what_does(here, monkeypatch, capsys, room, told):
+    forward = UNet.forward
+
+    def cramped(net, x, *args, **cond):
+        if len(x) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(net, x, *args, **cond)
+
+    monkeypatch.setattr(UNet, "forward", cramped)
+    sentence = command(*NEW_PICTURE, "--number", "9", "--batch-size", "6")
+    assert_one_sentence(sentence, f"Out of memory with 6 images at once on cpu: {told}", capsys)
+    if room:
+        assert command(*NEW_PICTURE, "--number", "9", "--batch-size", "3") == 0
+
+
 def test_half_a_download_is_named_with_a_way_out(here, real_flowers, capsys):
     half = here / "data" / "flowers-102"
     (half / "jpg").mkdir(parents=True)
