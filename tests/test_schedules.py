@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -48,6 +49,12 @@ def test_cosine_reference_values_and_only_the_last_beta_is_clipped():
     assert 1 / schedule.sqrt_alphas_cumprod[-1].item() == pytest.approx(20291, abs=0.5)
     assert (schedule.betas >= 0.999 - 1e-12).nonzero().flatten().tolist() == [1000]
     assert cosine_schedule(350).alphas_cumprod[-1].item() == pytest.approx(1.98266e-8, rel=1e-5)
+
+
+def test_a_sigmoid_from_0_to_3_falls_fast_at_first():
+    half = sigmoid_schedule(2, start=0.0, end=3.0, tau=0.5).alphas_cumprod[1].item()
+    low, middle = (1 / (1 + math.exp(2 * u)) for u in (3.0, 1.5))
+    assert half == pytest.approx((middle - low) / (0.5 - low), rel=1e-12)
 
 
 def test_sigmoid_is_symmetric_and_floored():
@@ -168,7 +175,9 @@ def test_grid_values():
 
 def test_logsnr_grid_is_even_in_log_snr():
     schedule = linear_schedule(1000)
-    steps = schedule.log_snr[timesteps(schedule, 8, "logsnr")[:-1]].diff()
+    grid = timesteps(schedule, 8, "logsnr")[:-1]
+    assert (grid[0], grid[-1]) == (1000, 1)
+    steps = schedule.log_snr[grid].diff()
     assert steps.std() / steps.mean() < 0.08
     uneven = schedule.log_snr[timesteps(schedule, 8, "linspace")[:-1]].diff()
     assert uneven.std() / uneven.mean() > 0.5
