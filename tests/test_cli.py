@@ -465,6 +465,22 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint(here, full_disk, capsys, 
     assert command(*RESUME) == 0
 
 
+def test_a_folder_that_may_not_be_written_to_ends_in_one_sentence(here, monkeypatch, capsys):
+    """os.open is what a lock, the first thing that a run writes, asks for; root may write all."""
+    opened = os.open
+
+    def refuse(path, flags, *args, **options):
+        if "run" in str(path) and flags & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, flags, *args, **options)
+
+    before = contents(here)
+    monkeypatch.setattr(os, "open", refuse)
+    assert_one_sentence(command(*RESUME), r"Permission denied: run/\.lock\.$", capsys)
+    monkeypatch.undo()
+    assert contents(here) == before
+
+
 def test_a_full_disk_from_the_start_ends_in_one_sentence(here, full_disk, capsys):
     before = contents(here)
     for options in (RESUME, NEW_RUN):
