@@ -3,6 +3,7 @@ import os
 # No test may reach for the network, and no tracker may phone home.
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_SILENT="true")
 
+import signal
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ import torch
 from ddpm_course import UNet
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A shell's background job inherits that Ctrl-C is ignored; the tests of Ctrl-C need it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def randomise(module, seed=0):
