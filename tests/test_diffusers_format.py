@@ -11,6 +11,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, 
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
 from test_diffusers import replay
+from test_sampler_proofs import SCHEDULES
 
 from ddpm_course import (
     PRESETS,
@@ -22,8 +23,6 @@ from ddpm_course import (
     from_betas,
     linear_schedule,
     load_pretrained,
-    rescale_zero_terminal_snr,
-    sigmoid_schedule,
     timesteps,
 )
 from ddpm_course.diffusers_format import SCHEDULER_DEFAULTS, UNET_DEFAULTS, export_diffusers
@@ -61,17 +60,8 @@ def test_network_outputs_equal_those_of_diffusers(tmp_path, name, num_classes):
             close(ours.net(x, t, y), theirs(x, t).sample)
 
 
-LINES = {
-    "linear": linear_schedule(1000),
-    "linear, 350 steps": linear_schedule(350),
-    "cosine": cosine_schedule(1000),
-    "sigmoid": sigmoid_schedule(200),
-    "ending in noise": rescale_zero_terminal_snr(linear_schedule(1000)),
-}
-
-
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
-@pytest.mark.parametrize("schedule", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 @torch.no_grad()
 def test_a_sampling_run_equals_that_of_diffusers(tmp_path, monkeypatch, schedule, prediction):
     if prediction == "eps" and schedule.alphas_cumprod[-1] == 0:
@@ -112,7 +102,7 @@ def test_both_pipelines_open_the_folder_and_draw(tmp_path):
     assert ancestral(1, num_inference_steps=3).images[0].size == (16, 16)
 
 
-@pytest.mark.parametrize("schedule", LINES.values(), ids=LINES)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_what_was_exported_comes_back(tmp_path, schedule):
     ours = denoiser(schedule, "v", clip=False)
     export_diffusers(tmp_path / "out", ours)
