@@ -15,15 +15,28 @@ PACKAGE, PICTURE = ROOT / "ddpm_course", ROOT / "images" / "architecture.svg"
 LAYERS = {
     "tools and parts": (
         *("rng", "files", "interrupts", "schedules", "layers", "unet", "presets", "synthetic"),
-        *("data", "ema", "pictures", "config", "engine"),
+        *("data", "subsets", "classifier", "features", "distances"),
+        *("ema", "pictures", "config", "engine"),
     ),
-    "diffusion": ("diffusion", "oracles", "samplers", "parallel", "evaluation"),
+    "diffusion": (
+        *("diffusion", "oracles", "samplers", "parallel", "evaluation", "likelihood", "judge"),
+    ),
     "learning": (
         *("diffusers_format", "weights", "checkpoint", "batches", "training", "tracking"),
         *("progress", "runs"),
     ),
     "notebooks": ("plots", "svg", "explorer", "widgets", "sampling_panel", "exercises"),
-    "command line": (*("cli_options", "cli_train", "cli_sample", "cli_export", "cli", "__main__"),),
+    "command line": (
+        *(
+            "cli_options",
+            "cli_train",
+            "cli_sample",
+            "cli_evaluate",
+            "cli_export",
+            "cli",
+            "__main__",
+        ),
+    ),
 }
 ORDER = [module for layer in LAYERS.values() for module in layer]
 

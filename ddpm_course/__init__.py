@@ -4,6 +4,7 @@ schedules, unet (with layers), data, synthetic, ema, rng, files    no knowledge 
 diffusion, oracles            the forward process, and what a denoiser is
 samplers                      from noise to data
 training, weights             learning one, and keeping it
+evaluation, likelihood, judge how good it is
 plots, widgets, exercises     for the notebooks
 cli                           the command `ddpm-course`
 """

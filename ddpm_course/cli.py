@@ -1,4 +1,4 @@
-"""The command line: `ddpm-course train`, `sample`, `export` and `download`."""
+"""The command line: `ddpm-course train`, `sample`, `evaluate`, `export` and `download`."""
 
 import sys
 import threading
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ddpm_course.cli_evaluate import evaluate_command
 from ddpm_course.cli_export import export_command
 from ddpm_course.cli_sample import sample_command
 from ddpm_course.cli_train import train_command
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command("train")(train_command)
 app.command("sample")(sample_command)
+app.command("evaluate")(evaluate_command)
 app.command("export")(export_command)
 
 
@@ -39,7 +41,7 @@ def main() -> None:
     end_like_an_interrupt()
     try:
         app()
-    except (ValueError, OSError, ArithmeticError, MemoryError) as error:
+    except (ValueError, OSError, ArithmeticError, MemoryError, ModuleNotFoundError) as error:
         sys.exit(f"ddpm-course: {_sentence(error)}")
 
 

@@ -88,6 +88,13 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
     return _cached(folder / "cache" / f"{split}-{size}px.safetensors", sources, decode)
 
 
+def species() -> list[str]:
+    """The names of Oxford's 102 species, in the order of their labels."""
+    from torchvision.datasets import Flowers102
+
+    return list(Flowers102.classes)
+
+
 def download_flowers102(root: Path | str) -> None:
     """Fetch Flowers-102 (about 350 MB) through torchvision, unless it is there already.
 
@@ -187,20 +194,18 @@ def held_out(name: str, root: Path | str, size: int) -> ImageData:
     raise ValueError(f"The data set {name} keeps no pictures out of training to measure on.")
 
 
-def spread(data: ImageData, number: int) -> ImageData:
-    """At most `number` of the pictures, evenly from first to last."""
-    N = len(data.images)
-    index = torch.linspace(0, N - 1, min(number, N)).long()
-    return ImageData(data.images[index], None if data.labels is None else data.labels[index])
+def example_root() -> Path:
+    """Where the notebooks look for photographs: DDPM_DATA_ROOT, by default ../data beside them."""
+    return Path(os.environ.get("DDPM_DATA_ROOT", "../data")).resolve()
 
 
 def example_data(size: int) -> tuple[ImageData, str]:
     """A data set for a notebook, and a sentence that says what it is.
 
-    Flowers-102 (`train` + `test`) if it lies under the folder DDPM_DATA_ROOT (by default ../data,
-    beside the notebooks), else the starter set. Nothing is downloaded.
+    Flowers-102 (`train` + `test`) if it lies under `example_root()`, else the starter set. Nothing
+    is downloaded.
     """
-    root = Path(os.environ.get("DDPM_DATA_ROOT", "../data")).resolve()
+    root = example_root()
     try:
         photographs = flowers102(root, size)
     except FileNotFoundError:

@@ -53,10 +53,15 @@ def x0_error(
     for first in range(0, shape[0], batch_size):
         rows = slice(first, first + batch_size)
         x0, eps = to_unit(data.images[rows]).to(device), noise[rows].to(device)
-        cond = {}
-        if data.labels is not None and getattr(denoiser.net, "null_class", None) is not None:
-            cond["y"] = data.labels[rows].to(device)
+        cond = conditions(denoiser, None if data.labels is None else data.labels[rows])
         for k, t in enumerate(times):
             x_t = q_sample(x0, t, eps, denoiser.schedule)
             total[k] += (denoiser(x_t, t, **cond) - x0).square().sum(dtype=torch.float64)
     return (total / noise.numel()).cpu()
+
+
+def conditions(denoiser: Denoiser, labels: Tensor | None) -> dict[str, Tensor]:
+    """{"y": labels} on the denoiser's device; {} without labels, or if its network knows none."""
+    if labels is None or getattr(denoiser.net, "null_class", None) is None:
+        return {}
+    return {"y": labels.to(next(denoiser.parameters()).device)}

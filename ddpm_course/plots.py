@@ -1,7 +1,9 @@
 """Figures of the course, in one style. Nothing here touches pyplot's global state."""
 
 import io
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -31,6 +33,12 @@ STYLE: Any = {
     "lines.linewidth": 2,
 }
 DPI = 100
+COLUMNS = {
+    "kernel": "kernel distance",
+    "frechet": "Fréchet distance",
+    "recognised": "share recognised",
+    "variety": "variety, real = 1",
+}
 
 
 def figure(width: float = 9, height: float = 3, **subplots):
@@ -163,6 +171,35 @@ def bars(values: Mapping[str, float], title: str, unit: str, colour: str = "x0")
     axis.invert_yaxis()
     axis.grid(False)
     return fig
+
+
+def intervals(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> Figure:
+    """Named figures with their spread, a panel for each of `columns`: rows[name][column] has a
+    "mean" and a "std", which may be None. The first row, of real pictures, is drawn as a line.
+    """
+    names = list(rows)
+    fig, axes = figure(9, 0.8 + 0.27 * len(names), ncols=len(columns), sharey=True, squeeze=False)
+    for axis, column in zip(axes[0], columns, strict=True):
+        for place, name in enumerate(names):
+            if entry := rows[name].get(column):
+                colour = COLOURS["x0" if place == 0 else "prediction"]
+                axis.errorbar(
+                    entry["mean"], place, xerr=entry["std"] or 0, fmt="o", color=colour, capsize=3
+                )
+        axis.axvline(rows[names[0]][column]["mean"], color=COLOURS["x0"], linewidth=1, zorder=0)
+        axis.set(title=COLUMNS[column], yticks=range(len(names)), yticklabels=names)
+    axes[0, 0].invert_yaxis()
+    return fig
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """What a command in `benchmarks` has written, read from beside the notebooks; prints which
+    command, when and where.
+    """
+    told = json.loads(Path(f"../benchmarks/results/{name}.json").read_text(encoding="utf-8"))
+    print(f"recorded: {told['command']}")
+    print(f"{told['date']}, commit {told['commit']}, {told['device']}")
+    return told
 
 
 def show_animation(

@@ -4,13 +4,14 @@ import math
 from pathlib import Path
 
 from ddpm_course.checkpoint import append_row, cut_rows, read_rows
-from ddpm_course.data import held_out, spread, to_uint8
+from ddpm_course.data import held_out, to_uint8
 from ddpm_course.engine import autocast
 from ddpm_course.evaluation import LOG_SNRS, times_of, x0_error
 from ddpm_course.interrupts import interrupts_held_back
 from ddpm_course.pictures import image_grid, save_image
 from ddpm_course.samplers import sample
 from ddpm_course.schedules import NoiseSchedule
+from ddpm_course.subsets import spread
 from ddpm_course.training import TrainState
 from ddpm_course.weights import save_pretrained
 

@@ -1,11 +1,13 @@
-"""A live panel that draws from a denoiser, step by step, and can be stopped."""
+"""Live panels that draw from a denoiser, step by step, and can be stopped."""
 
 import asyncio
 import time
 
 import ipywidgets as w
+import torch
 
-from ddpm_course.diffusion import Denoiser
+from ddpm_course.data import species
+from ddpm_course.diffusion import Denoise, Denoiser, guided
 from ddpm_course.pictures import png_bytes
 from ddpm_course.rng import image_generators, randn
 from ddpm_course.samplers import SAMPLERS
@@ -41,9 +43,14 @@ class SamplingPanel(w.VBox):
         self.cancelled = False
         self.draw_button.on_click(self._start)
         self.cancel_button.on_click(self._cancel)
-        controls = w.HBox([self.sampler, self.steps, self.seed])
+        wrap = w.Layout(flex_flow="row wrap")
+        self.controls = w.HBox([self.sampler, self.steps, self.seed], layout=wrap)
         buttons = w.HBox([self.draw_button, self.cancel_button, self.bar, self.text])
-        super().__init__([controls, buttons, self.picture])
+        super().__init__([self.controls, buttons, self.picture])
+
+    def denoise(self) -> Denoise:
+        """What is drawn from, with the settings of this moment."""
+        return self.denoiser
 
     def _start(self, _) -> None:
         self.draw_button.disabled = True  # at once, so that a double click draws once
@@ -65,7 +72,7 @@ class SamplingPanel(w.VBox):
         self.picture.layout.display = "block"
         started = shown = time.perf_counter()
         try:
-            walk = SAMPLERS[self.sampler.value](self.denoiser, x_T, schedule, grid, generators)
+            walk = SAMPLERS[self.sampler.value](self.denoise(), x_T, schedule, grid, generators)
             for done, (t, x, _) in enumerate(walk, start=1):
                 now = time.perf_counter()
                 if done == steps or now - shown > 0.1:  # no more pictures than an eye can follow
@@ -79,3 +86,24 @@ class SamplingPanel(w.VBox):
             self.text.value = f"Drawn in {steps} steps, {time.perf_counter() - started:.1f} s."
         finally:
             self.draw_button.disabled, self.cancel_button.disabled = False, True
+
+
+class GuidancePanel(SamplingPanel):
+    """The same with a species by name, and how hard to pull towards it.
+
+    Args:
+        denoiser: class-conditional, of Oxford's 102 species.
+        number: how many at once.
+    """
+
+    def __init__(self, denoiser: Denoiser, number: int = 8):
+        super().__init__(denoiser, number)
+        names = sorted((name, label) for label, name in enumerate(species()))
+        self.species = w.Dropdown(options=names, description="species")
+        self.scale = w.FloatSlider(value=2, min=0, max=10, step=0.5, description="scale")
+        self.sampler.value, self.steps.value = "dpm_solver_pp_2m", 10
+        self.controls.children = (self.species, self.scale, *self.controls.children)
+
+    def denoise(self) -> Denoise:
+        y = torch.full((self.number,), self.species.value)
+        return guided(self.denoiser, y, self.scale.value)

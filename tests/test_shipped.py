@@ -9,7 +9,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from ddpm_course import guided, load_data, load_pretrained, sample, to_uint8, x0_error
-from ddpm_course.data import STARTER, held_out, spread
+from ddpm_course.data import STARTER, held_out
+from ddpm_course.subsets import spread
 from ddpm_course.weights import CONFIG, COURSE, MODEL, SHIPPED, shipped
 
 MEGABYTES = {"flowers32-tiny": 3.3, "flowers64-small": 24.5}

@@ -7,15 +7,19 @@ import re
 
 import pytest
 import torch
+from conftest import randomise
 from PIL import Image
 
 from ddpm_course import (
     SinusoidalTimeEmbedding,
+    UNet,
     cosine_schedule,
     ddim,
+    guided,
     linear_schedule,
     q_posterior,
     q_sample,
+    sample,
     timesteps,
     widgets,
 )
@@ -24,7 +28,7 @@ from ddpm_course.diffusion import Denoiser
 from ddpm_course.explorer import explorer_page, static_explorer
 from ddpm_course.pictures import png_bytes
 from ddpm_course.rng import generator, image_generators, randn
-from ddpm_course.sampling_panel import SamplingPanel
+from ddpm_course.sampling_panel import GuidancePanel, SamplingPanel
 
 FLOWER = torch.linspace(-1, 1, 3 * 8 * 8).view(3, 8, 8)
 
@@ -153,6 +157,20 @@ def test_the_sampling_panel_can_be_cancelled_and_used_again(drawer):
 
 def test_the_sampling_panel_offers_no_more_steps_than_there_are(drawer):
     assert list(drawer.steps.options) == [5, 10, 20, 50]
+
+
+def test_the_guidance_panel_draws_its_species_guided():
+    torch.manual_seed(0)
+    net = UNet(channels=(8, 8), attention_levels=(), head_dim=8, image_size=8, num_classes=102)
+    randomise(net)
+    panel = GuidancePanel(Denoiser(net, cosine_schedule(50), "v"), number=2)
+    assert len(panel.species.options) == 102
+    assert dict(panel.species.options)["sunflower"] == 53
+    panel.species.value, panel.scale.value, panel.sampler.value = 53, 3.0, "ddim"
+    asyncio.run(panel.draw())
+    denoise = guided(panel.denoiser, torch.tensor([53, 53]), 3.0)
+    x = sample(denoise, (2, 3, 8, 8), panel.denoiser.schedule, steps=10)
+    assert panel.picture.value == png_bytes(x, 128, 4)
 
 
 def test_the_page_without_kernel_holds_its_picture():

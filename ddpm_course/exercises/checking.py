@@ -81,7 +81,7 @@ class Exercises:
     def source(self, name: str) -> str:
         """The solution as text: the function without its decorator."""
         text = textwrap.dedent(inspect.getsource(self._named(name).solution))
-        return text[text.index("def ") :].rstrip()
+        return text[text.index("\ndef ") + 1 :].rstrip()
 
     def _named(self, name: str) -> Exercise:
         if name not in self.by_name:

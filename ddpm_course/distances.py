@@ -1,0 +1,84 @@
+"""How far apart two sets of pictures are, and which picture lies near which.
+
+Everything here works on features f[N,D], one row a picture, whatever they are: raw pixels, or what
+a network sees. Sums are taken in float64 on the features' device.
+"""
+
+import torch
+from torch import Tensor
+
+
+def frechet_distance(a: Tensor, b: Tensor) -> float:
+    """|μ_a − μ_b|² + tr(S_a + S_b − 2 (S_a S_b)^½) between features f[N,D] and f[M,D]: the squared
+    distance of two Gaussians with their means and covariances (Heusel et al. 2017,
+    arXiv:1706.08500, Eq. 6; with Inception's features it is the FID).
+
+    Biased: for two draws from one distribution it is above 0, the more so the fewer pictures, so
+    compare only equal numbers. Raises ValueError for fewer than two rows or unequal widths.
+    """
+    a, b = _checked(a, b)
+    means = (a.mean(0) - b.mean(0)).square().sum()
+    # Centred and divided by √(N−1), AᵀA is the covariance. The trace of (AᵀA BᵀB)^½ is the sum of
+    # the singular values of A Bᵀ, and so of its triangular factors: no matrix root is needed.
+    a, b = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))
+    shared = torch.linalg.svdvals(torch.linalg.qr(a).R @ torch.linalg.qr(b).R.T).sum()
+    return (means + a.square().sum() + b.square().sum() - 2 * shared).item()
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """Squared maximum mean discrepancy between features f[N,D] and f[M,D] with the kernel
+    (x·y/D + 1)³ (Bińkowski et al. 2018, arXiv:1801.01401, section 4; with Inception's features it
+    is the KID).
+
+    Unbiased (Gretton et al. 2012, Eq. 3): for two draws from one distribution its mean is 0, so it
+    can come out negative. Raises ValueError for fewer than two rows or unequal widths.
+    """
+    a, b = _checked(a, b)
+
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
+        return (x @ y.T / x.shape[1] + 1) ** 3
+
+    def within(x: Tensor) -> Tensor:
+        k = kernel(x, x)  # a picture and itself say nothing about others: the diagonal is left out
+        return (k.sum() - k.trace()) / (len(x) * (len(x) - 1))
+
+    return (within(a) + within(b) - 2 * kernel(a, b).mean()).item()
+
+
+def nearest(
+    queries: Tensor, items: Tensor, number: int = 1, classes: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Of each query f[N,D] the nearest items f[M,D]: Euclidean distances f64[N,number], rising, and
+    rows i64[N,number].
+
+    With `classes`, labels i64[N] and i64[M], only items of the query's own class count. Raises
+    ValueError where there are fewer than `number` of them.
+    """
+    queries, items = queries.double().flatten(1), items.double().flatten(1)
+    distance = torch.cdist(queries, items, compute_mode="donot_use_mm_for_euclid_dist")
+    if classes is not None:
+        distance = distance.masked_fill(classes[0][:, None] != classes[1], torch.inf)
+    if number > len(items) or bool((distance.isfinite().sum(1) < number).any()):
+        raise ValueError(f"Some of the queries have fewer than {number} pictures to be near to.")
+    return distance.topk(number, largest=False)
+
+
+def nearer_share(drawn: Tensor, held_out: Tensor) -> float:
+    """The chance that a random value of `drawn` f[N] is below one of `held_out` f[M]; ties count
+    half.
+
+    With distances to the nearest training picture it asks whether drawn pictures lie nearer to the
+    training set than new photographs do: ½ is as near, 1 always nearer. It is the Mann-Whitney
+    statistic U/NM, in the test of Meehan et al. 2020 (arXiv:2004.05675).
+    """
+    below = (drawn[:, None] < held_out).double() + 0.5 * (drawn[:, None] == held_out)
+    return below.mean().item()
+
+
+def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
+        raise ValueError(
+            f"Two sets of features are compared, at least two rows of one width each; got "
+            f"{tuple(a.shape)} and {tuple(b.shape)}."
+        )
+    return a.double().flatten(1), b.double().flatten(1)

@@ -1,0 +1,81 @@
+"""`ddpm-course evaluate`, on a small model of 102 species that knows nothing."""
+
+import json
+
+import pytest
+import torch
+from conftest import randomise
+from test_cli import command
+
+from ddpm_course import Denoiser, UNet, cosine_schedule
+from ddpm_course.classifier import accuracy, load_classifier
+from ddpm_course.data import flowers102
+from ddpm_course.judge import Judge, draw_classes
+from ddpm_course.likelihood import bits_per_dim
+from ddpm_course.subsets import spread
+from ddpm_course.weights import load_pretrained, save_pretrained
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model"), 102)
+
+
+def make_model(folder, classes):
+    torch.manual_seed(0)
+    net = UNet(channels=(8, 8), attention_levels=(), head_dim=8, image_size=16, num_classes=classes)
+    randomise(net)
+    save_pretrained(folder, Denoiser(net, cosine_schedule(100), "v"))
+    return folder
+
+
+def test_the_report_is_what_the_judge_says(model, real_flowers, tmp_path, capsys):
+    out = tmp_path / "report.json"
+    settings = ("--steps", 2, "--guidance", 2, "--seed", 3, "--precision", "fp32")
+    place = ("--from", model, "--data-root", real_flowers, "--out", out, "--device", "cpu")
+    assert command("evaluate", *place, *settings) in (0, None)
+    said, report = capsys.readouterr().out, json.loads(out.read_text())
+
+    train, val = (flowers102(real_flowers, 16, split) for split in ("train+test", "val"))
+    denoiser, judge = load_pretrained(model), Judge(val, train)
+    drawn = draw_classes(denoiser, 10, guidance=2.0, steps=2, seed=3)
+    found, copying = judge.distances(drawn.images), judge.copying(drawn)
+    assert report["kernel_distance"] == pytest.approx(found.kernel, rel=1e-3)
+    assert report["frechet_distance"] == pytest.approx(found.frechet, rel=1e-3)
+    assert report["floor_kernel_distance"][1] == pytest.approx(judge.floor(1).kernel, rel=1e-3)
+    assert report["recognised"] == accuracy(load_classifier("all"), drawn)
+    assert report["nearer"] == pytest.approx(copying.nearer, rel=1e-3)
+    bits = bits_per_dim(denoiser, spread(val, 64), seed=3).total
+    assert report["bits_per_dim"] == pytest.approx(bits.mean().item(), rel=1e-3)
+    assert report["bits_per_dim_error"] == pytest.approx(bits.std().item() / 8, rel=1e-3)
+    assert "1020 flowers at 16×16, 10 per species, ddim, 2 steps, guidance 2, seed 3" in said
+    assert f"kernel distance to val   {report['kernel_distance']:.4f} (real flowers: " in said
+    assert "10 per species.\n" not in said
+
+    assert "exists: name another file, or add --overwrite" in command("evaluate", *place, *settings)
+
+
+def test_fewer_flowers_and_other_features(model, real_flowers, capsys):
+    place = ("--from", model, "--data-root", real_flowers, "--device", "cpu", "--steps", 1)
+    assert command("evaluate", *place, "--per-class", 2, "--features", "pixels") in (0, None)
+    said = capsys.readouterr().out
+    assert "204 flowers" in said
+    assert "that of real flowers is of 10 per species" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--per-class", 0], "--per-class must be 1 or more, not 0"),
+        (["--features", "smell"], "Unknown --features 'smell': classifier, pixels or inception"),
+        (["--data-root", "nowhere"], "Flowers-102 is not complete under nowhere"),
+        (["--from", "nothing"], "neither a folder"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_sentence(options, said, model):
+    assert said in command("evaluate", "--from", model, "--device", "cpu", *options)
+
+
+def test_a_network_of_other_classes_is_refused(tmp_path):
+    model = make_model(tmp_path / "three", 3)
+    assert "it needs a network of 102 classes" in command("evaluate", "--from", model)
