@@ -236,13 +236,14 @@ def test_runs_in_the_lab(page, lab, path):
 
 
 @pytest.mark.release
-def test_sampling_panel_draws_and_cancels(page, lab):
-    """Notebook 05: the panel draws, shows how far it is, and stops when told to."""
-    open_and_run(page, lab, "05_sampling.ipynb")
+@pytest.mark.parametrize(("notebook", "steps"), [("05_sampling", 5), ("07_guidance", 10)])
+def test_panel_draws_and_cancels(page, lab, notebook, steps):
+    """The panel draws, shows how far it is, and stops when told to."""
+    open_and_run(page, lab, f"{notebook}.ipynb")
     draw, cancel = (page.get_by_role("button", name=name) for name in ("Draw", "Cancel"))
     draw.scroll_into_view_if_needed()
     draw.click()
-    drawn = page.locator(".widget-label", has_text="Drawn in 5 steps")
+    drawn = page.locator(".widget-label", has_text=f"Drawn in {steps} steps")
     expect(drawn).to_be_visible(timeout=60_000)
     slider(page, "steps").locator(".noUi-handle").focus()
     page.keyboard.press("End")
@@ -256,4 +257,4 @@ def test_sampling_panel_draws_and_cancels(page, lab):
     expect(cancelled).to_be_visible(timeout=60_000)
     expect(draw).to_be_enabled()
     if folder := os.environ.get("DDPM_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/panel.png")
+        page.screenshot(path=f"{folder}/panel-{notebook}.png")
