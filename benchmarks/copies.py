@@ -34,7 +34,8 @@ def by_heart(few: ImageData, network: dict, steps: int, device: torch.device) ->
     net = dc.UNet(num_classes=SPECIES, **network)
     denoiser = dc.Denoiser(net, dc.cosine_schedule(1000), "v").to(device)
     config = dc.TrainConfig(steps=steps, learning_rate=1e-3, flip=False, log_every=100)
-    for state in dc.train(denoiser, dc.image_batches(few, config, conditional=True), config):
+    batches = dc.image_batches(few, config, conditional=True, device=device)
+    for state in dc.train(denoiser, batches, config):
         print(f"step {state.step}: loss {state.loss:.4f}", flush=True)
     state.ema.max_batch = 128
     with autocast("auto", device):

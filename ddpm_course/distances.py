@@ -54,12 +54,18 @@ def nearest(
     With `classes`, labels i64[N] and i64[M], only items of the query's own class count. Raises
     ValueError where there are fewer than `number` of them.
     """
+    if classes is not None:
+        near = torch.empty(len(queries), number, dtype=torch.float64, device=queries.device)
+        index = torch.empty(len(queries), number, dtype=torch.int64, device=queries.device)
+        for kind in classes[0].unique():
+            mine, among = ((labels == kind).nonzero()[:, 0] for labels in classes)
+            near[mine], found = nearest(queries[mine], items[among], number)
+            index[mine] = among[found]
+        return near, index
+    if number > len(items):
+        raise ValueError(f"Some of the queries have fewer than {number} pictures to be near to.")
     queries, items = queries.double().flatten(1), items.double().flatten(1)
     distance = torch.cdist(queries, items, compute_mode="donot_use_mm_for_euclid_dist")
-    if classes is not None:
-        distance = distance.masked_fill(classes[0][:, None] != classes[1], torch.inf)
-    if number > len(items) or bool((distance.isfinite().sum(1) < number).any()):
-        raise ValueError(f"Some of the queries have fewer than {number} pictures to be near to.")
     return distance.topk(number, largest=False)
 
 
