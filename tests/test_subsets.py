@@ -79,5 +79,5 @@ def test_with_photographs_val_is_held_out(monkeypatch, real_flowers):
     monkeypatch.setenv("DDPM_DATA_ROOT", str(real_flowers))
     train, held_out, source = example_split(32)
     assert source.startswith("Data: photographs")
-    assert (len(train.images), len(held_out.images)) == (7169, 1020)
-    assert least_per_class(held_out) == 10
+    assert (len(train.images), len(held_out.images)) == (7169, 204)
+    assert least_per_class(held_out) == 2
