@@ -15,11 +15,12 @@ PACKAGE, PICTURE = ROOT / "ddpm_course", ROOT / "images" / "architecture.svg"
 LAYERS = {
     "tools and parts": (
         *("rng", "files", "interrupts", "schedules", "layers", "unet", "presets", "synthetic"),
-        *("data", "subsets", "classifier", "features", "distances"),
+        *("data", "pairs", "subsets", "classifier", "features", "distances"),
         *("ema", "pictures", "config", "engine"),
     ),
     "diffusion": (
         *("diffusion", "oracles", "samplers", "parallel", "evaluation", "likelihood", "judge"),
+        "super_resolution",
     ),
     "learning": (
         *("diffusers_format", "weights", "checkpoint", "batches", "training", "tracking"),
@@ -27,15 +28,8 @@ LAYERS = {
     ),
     "notebooks": ("plots", "svg", "explorer", "widgets", "sampling_panel", "exercises"),
     "command line": (
-        *(
-            "cli_options",
-            "cli_train",
-            "cli_sample",
-            "cli_evaluate",
-            "cli_export",
-            "cli",
-            "__main__",
-        ),
+        *("cli_options", "cli_train", "cli_sample", "cli_upscale", "cli_evaluate", "cli_export"),
+        *("cli", "__main__"),
     ),
 }
 ORDER = [module for layer in LAYERS.values() for module in layer]

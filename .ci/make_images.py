@@ -10,7 +10,8 @@ from ddpm_course.engine import autocast
 from ddpm_course.files import atomic
 from ddpm_course.pictures import image_grid, save_image
 from ddpm_course.rng import generator, image_generators, randn
-from ddpm_course.weights import COURSE
+from ddpm_course.super_resolution import DRAWN, upscale
+from ddpm_course.weights import COURSE, UPSCALER
 
 IMAGES = Path(__file__).resolve().parents[1] / "images"
 
@@ -61,6 +62,20 @@ def animation() -> None:
         )  # fmt: skip
 
 
+def enlarged() -> None:
+    """Eight flowers as they were drawn, seed 0, guided, and four times as large."""
+    y = torch.tensor([53, 73, 77, 88, 50, 42, 94, 29])
+    denoiser = dc.load_pretrained(COURSE)
+    x = dc.sample(
+        dc.guided(denoiser, y, 2.0), (8, *denoiser.net.image_shape), denoiser.schedule,
+        sampler="ddpm", steps=100,
+    )  # fmt: skip
+    small = to_uint8(x)
+    squares = small.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    large = upscale(dc.load_pretrained(UPSCALER), small, level=DRAWN)
+    save_image(IMAGES / f"{UPSCALER}.png", image_grid(torch.cat([squares, large]), columns=8))
+
+
 if __name__ == "__main__":
-    for make in (forward, flowers, steps, animation):
+    for make in (forward, flowers, steps, animation, enlarged):
         make()

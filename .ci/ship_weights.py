@@ -12,16 +12,22 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from ddpm_course.batches import middle_crops
 from ddpm_course.checkpoint import read_rows
 from ddpm_course.data import held_out, load_data
 from ddpm_course.evaluation import LOG_SNRS, x0_error
-from ddpm_course.files import write_text
+from ddpm_course.files import read_json, write_text
+from ddpm_course.pairs import load_pairs
 from ddpm_course.pictures import save_image
-from ddpm_course.weights import CONFIG, SHIPPED, load_pretrained, read_config, save_pretrained
+from ddpm_course.runs import MEASURED
+from ddpm_course.weights import CONFIG, SHIPPED, load_pretrained, save_pretrained
 
-CARD = (Path(__file__).parent / "model_card.md").read_text()
+CARD, UPSCALER_CARD = (
+    (Path(__file__).parent / f"{name}_card.md").read_text() for name in ("model", "upscaler")
+)
 PICTURES = {
     "flowers102": "Oxford 102 Flowers, `train` + `test` splits",
+    "folder": "photographs of a folder",
     "synthetic": "procedural flowers",
 }
 HIDDEN = ("data_root", "device", "track", "best_step", "x0_error", "log_every", "sample_every")
@@ -37,7 +43,7 @@ def command_line(settings: dict) -> str:
         return f"--{name} {value}"
 
     given = {k: v for k, v in settings.items() if v is not None and k not in HIDDEN}
-    if not given["conditional"]:
+    if not given.get("conditional"):
         del given["conditional"]  # the one switch without a --no- form
     return " ".join(option(name, value) for name, value in given.items())
 
@@ -67,12 +73,18 @@ def draw_progress(run: Path, name: str, columns: int = 8, rows: int = 4) -> None
 
 def main(run: Path, name: str) -> None:
     source = run / "best" if (run / "best").is_dir() else run
-    out, settings = SHIPPED / name, read_config(source)["run"]
+    out, settings = SHIPPED / name, read_json(source / CONFIG)["run"]
     save_pretrained(out, load_pretrained(source), settings, dtype=torch.float16)
     denoiser = load_pretrained(out).to("cuda" if torch.cuda.is_available() else "cpu")
-    place = (settings["data"], settings["data_root"], settings["image_size"])
-    data, pictures = held_out(*place), len(load_data(*place).images)
-    errors = x0_error(denoiser, data)
+    root, size = settings["data_root"], settings["image_size"]
+    if enlarges := denoiser.net.config["has_level"]:
+        pairs, others = load_pairs(settings["data"], root)
+        errors = x0_error(denoiser, *middle_crops(others, size, MEASURED))
+        pictures, kept = len(pairs.large), len(others.large)
+    else:
+        data = held_out(settings["data"], root, size)
+        errors = x0_error(denoiser, data)
+        pictures, kept = len(load_data(settings["data"], root, size).images), len(data.images)
 
     rows = read_rows(run / "metrics.csv")
     steps, batch_size = int(rows[-1]["step"]), settings["batch_size"]
@@ -86,15 +98,17 @@ def main(run: Path, name: str) -> None:
 
     settings["steps"] = steps
     shipped_steps = settings.get("best_step", steps)
-    card = CARD.format(
+    card = (UPSCALER_CARD if enlarges else CARD).format(
         **settings,
         name=name,
-        size=settings["image_size"],
+        size=size,
         trained_on=PICTURES[settings["data"]],
         pictures=pictures,
+        kept=kept,
+        measured=MEASURED,
         mirrored=", mirrored at random" if settings["flip"] else "",
         parameters=sum(p.numel() for p in denoiser.net.parameters()) / 1e6,
-        last_label=denoiser.net.config["num_classes"] - 1,
+        last_label=(denoiser.net.config["num_classes"] or 0) - 1,
         T=denoiser.schedule.T,
         epochs=steps * batch_size / pictures,
         hours=seconds / 3600,
@@ -112,7 +126,8 @@ def main(run: Path, name: str) -> None:
         command=command_line(settings),
     )
     write_text(out / "README.md", card)
-    draw_progress(run, name)
+    if not enlarges:  # whose samples show photographs
+        draw_progress(run, name)
     config = json.loads((out / CONFIG).read_text())
     config["run"] |= {"data_root": "data", "steps": shipped_steps, "x0_error": errors.mean().item()}
     write_text(out / CONFIG, json.dumps(config, indent=2) + "\n")

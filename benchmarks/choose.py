@@ -1,7 +1,7 @@
 """Which of several short runs has the lowest held-out error: benchmarks/choose.py RUN...
 
-Writes runs/chosen.txt, the winner's prediction and schedule. Runs are compared at the last step
-that all of them measured, so that a faster start of the clock wins nothing.
+Writes chosen.txt beside the runs, the winner's prediction and schedule. Runs are compared at the
+last step that all of them measured, so that a faster start of the clock wins nothing.
 """
 
 import sys
@@ -10,8 +10,9 @@ from pathlib import Path
 from measuring import pick_device, print_table, save
 
 from ddpm_course.checkpoint import read_rows
+from ddpm_course.files import read_json
 from ddpm_course.progress import CURVE
-from ddpm_course.weights import read_config
+from ddpm_course.weights import CONFIG
 
 if __name__ == "__main__":
     runs = [Path(argument) for argument in sys.argv[1:] if Path(argument).is_dir()]
@@ -24,7 +25,7 @@ if __name__ == "__main__":
         raise SystemExit("The runs have no measured step in common: give them more time.")
     step = max(common)
     ranked = sorted(runs, key=lambda run: curves[run][step])
-    settings = {run: read_config(run)["run"] for run in runs}
+    settings = {run: read_json(run / CONFIG)["run"] for run in runs}
     print_table([
         {
             "prediction": settings[run]["prediction"],
@@ -34,8 +35,10 @@ if __name__ == "__main__":
         for run in ranked
     ])  # fmt: skip
     best = settings[ranked[0]]
-    Path("runs/chosen.txt").write_text(f"{best['prediction']} {best['schedule']}\n")
+    beside = ranked[0].parent
+    (beside / "chosen.txt").write_text(f"{best['prediction']} {best['schedule']}\n")
+    name = "choose" if beside == Path("runs") else f"choose-{beside.name}"
     save(
-        "choose", f"choose.py {' '.join(map(str, runs))}", pick_device(),
+        name, f"choose.py {' '.join(map(str, runs))}", pick_device(),
         {"step": step, "curves": {run.name: curves[run] for run in ranked}},
     )  # fmt: skip

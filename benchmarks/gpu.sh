@@ -7,12 +7,15 @@
 #   benchmarks/gpu.sh train    SECONDS   flowers64-small, a stretch; then packs its best weights
 #   benchmarks/gpu.sh tables   SECONDS   the benchmark tables
 #   benchmarks/gpu.sh headline SECONDS   280 epochs of all 8,189 pictures through `large`, a stretch
+#   benchmarks/gpu.sh upscaler SECONDS   flowers-upscaler: two short runs, then the better one; and
+#                                        the baseline and the table, once it is finished
 #
 # A piece that fails in part keeps what there is, and ends with the exit status of the failure.
 #
 # OUT        folder for what is kept: weights in parts of 15 MiB, curves, pictures, tables, the last
 #            lines of all logs; at most 8 files a piece (default: results)
 # FLOWERS    flowers-102 at 64 pixels as a tar.gz, unpacked into data/ if nothing is there
+# LARGE_FLOWERS  photographs of at least 224 pixels as a tar, unpacked into data/flowers-hires
 # CHOSEN     "PREDICTION SCHEDULE" for train (default: what choose left in runs/chosen.txt)
 # PRESET, LARGE, BASE, MORE, HEADLINE_STEPS, RUN_STEPS: smaller settings, to try this on a CPU
 set -euo pipefail
@@ -79,7 +82,7 @@ keep_logs() {
 
 case $piece in
 help) usage; exit ;;
-check | choose | train | tables | headline) ;;
+check | choose | train | tables | headline | upscaler) ;;
 *) usage >&2; exit 2 ;;
 esac
 
@@ -150,6 +153,36 @@ headline)
   for picture in runs/headline/samples/*.png; do  # drawn when the run is finished
     if [ -f "$picture" ]; then cp "$picture" "$out/headline.png"; fi
   done
+  ;;
+upscaler)
+  if [ -n "${LARGE_FLOWERS:-}" ] && [ ! -d data/flowers-hires ]; then
+    mkdir -p data && tar -xf "$LARGE_FLOWERS" -C data
+  fi
+  arms=runs/upscaler-arms whole=runs/upscaler
+  mkdir -p "$arms"
+  photographs=(--preset upscaler --data folder --data-root data/flowers-hires --log-every 100
+    --sample-every 100000 --batch-size 64 --steps "${RUN_STEPS:-60000}" "${more[@]}")
+  if [ ! -f "$arms/chosen.txt" ]; then
+    for prediction in eps v; do
+      stretch $((seconds / 6)) "$arms/$prediction" "${photographs[@]}" \
+        --prediction "$prediction" --held-out-every 500
+    done
+    python3 benchmarks/choose.py "$arms"/* | tee "$out/choose-upscaler.txt"
+  fi
+  read -r prediction _ < "$arms/chosen.txt"
+  stretch $(($(left) - 90)) "$whole" "${photographs[@]}" --checkpoint-every 2000 \
+    --prediction "$prediction" --held-out-every 2000
+  weights=ddpm_course/checkpoints/flowers-upscaler
+  if python3 .ci/ship_weights.py "$whole" flowers-upscaler > "$out/upscaler-card.txt"; then
+    tar -cf "$out/flowers-upscaler.tar" -C "$weights" . || failed=$?
+  else
+    failed=1; say "FAILED: ship_weights.py"
+  fi
+  if [ -f "$whole/finished" ]; then
+    table upscaling regression --steps "${RUN_STEPS:-60000}" --batch-size 64
+    table upscaling quality
+  fi
+  keep_results
   ;;
 esac
 say "$piece took $((SECONDS - started)) s."

@@ -3,6 +3,7 @@
 schedules, unet (with layers), data, synthetic, ema, rng, files    no knowledge of each other
 diffusion, oracles            the forward process, and what a denoiser is
 samplers                      from noise to data
+pairs, super_resolution       from a small picture to a large one
 training, weights             learning one, and keeping it
 evaluation, likelihood, judge how good it is
 plots, widgets, exercises     for the notebooks

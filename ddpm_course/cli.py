@@ -1,4 +1,4 @@
-"""The command line: `ddpm-course train`, `sample`, `evaluate`, `export` and `download`."""
+"""The command line: `ddpm-course train`, `sample`, `upscale`, `evaluate`, `export`, `download`."""
 
 import sys
 import threading
@@ -11,6 +11,7 @@ from ddpm_course.cli_evaluate import evaluate_command
 from ddpm_course.cli_export import export_command
 from ddpm_course.cli_sample import sample_command
 from ddpm_course.cli_train import train_command
+from ddpm_course.cli_upscale import upscale_command
 from ddpm_course.data import download_flowers102
 from ddpm_course.interrupts import end_like_an_interrupt
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command("train")(train_command)
 app.command("sample")(sample_command)
+app.command("upscale")(upscale_command)
 app.command("evaluate")(evaluate_command)
 app.command("export")(export_command)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -10,7 +9,15 @@ import typer
 from torch import Tensor
 from tqdm import tqdm
 
-from ddpm_course.cli_options import Device, Precision, Source, one_of
+from ddpm_course.cli_options import (
+    Device,
+    Overwrite,
+    Picture,
+    Precision,
+    Source,
+    one_of,
+    refuse_to_write,
+)
 from ddpm_course.data import to_uint8
 from ddpm_course.diffusion import Denoise, Denoiser, guided
 from ddpm_course.engine import autocast, first_that_fits, is_out_of_memory
@@ -18,11 +25,12 @@ from ddpm_course.pictures import image_grid, save_image
 from ddpm_course.runs import pick_device
 from ddpm_course.samplers import SAMPLERS, sample
 from ddpm_course.schedules import SPACINGS
-from ddpm_course.weights import COURSE, load_pretrained
+from ddpm_course.super_resolution import DRAWN, STEPS, refuse_larger, upscale
+from ddpm_course.weights import COURSE, UPSCALER, load_pretrained
 
 
 def sample_command(
-    out: Annotated[Path, typer.Option(help="Picture to write, a PNG.")],
+    out: Picture,
     source: Source = COURSE,
     number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
     sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
@@ -38,9 +46,10 @@ def sample_command(
         float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")
     ] = 1.0,
     seed: Annotated[int, typer.Option(help="Image k depends on (seed, k) alone.")] = 0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace --out if it exists.")
+    enlarge: Annotated[
+        bool, typer.Option("--upscale", help="Make each image four times as large, a side.")
     ] = False,
+    overwrite: Overwrite = False,
     batch_size: Annotated[
         int, typer.Option(help="Most images drawn at once, to fit memory.")
     ] = 128,
@@ -48,10 +57,7 @@ def sample_command(
     device: Device = "auto",
 ) -> None:
     """Draw images from trained weights into one PNG."""
-    if out.suffix.lower() != ".png" or out.is_dir() or out.parent.is_file():
-        raise ValueError(f"--out names a PNG file, such as flowers.png, not {out}.")
-    if out.exists() and not overwrite:
-        raise ValueError(f"{out} exists: name another file, or add --overwrite.")
+    refuse_to_write(out, overwrite)
     for name, value in (("number", number), ("batch-size", batch_size)):
         if value < 1:
             raise ValueError(f"--{name} must be 1 or more, not {value}.")
@@ -59,7 +65,12 @@ def sample_command(
         raise ValueError("--eta belongs to the sampler ddim.")
     where = pick_device(device)
     denoiser = load_pretrained(source).to(where)
+    if denoiser.net.config["has_level"]:
+        raise ValueError(f"{source} enlarges pictures and draws none: use it with `upscale`.")
+    if enlarge:
+        refuse_larger(*denoiser.net.image_shape[1:])
     denoise = _bound(denoiser, label, guidance, number)
+    bar = partial(tqdm, unit="step", dynamic_ncols=True)
 
     def draw(at_once: int, steps: int, progress: Callable[[Iterable], Iterable] = iter) -> Tensor:
         denoiser.max_batch = at_once
@@ -78,7 +89,7 @@ def sample_command(
             )
 
     try:
-        x = draw(batch_size, steps, partial(tqdm, total=steps, unit="step", dynamic_ncols=True))
+        x = draw(batch_size, steps, partial(bar, total=steps))
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -93,7 +104,16 @@ def sample_command(
             f"The images came out as NaN: the weights of {source} are damaged, or bfloat16 is too "
             "coarse for them (--precision fp32)."
         )
-    save_image(out, image_grid(to_uint8(x)))
+    images = to_uint8(x)
+    if enlarge:
+        upscaler = load_pretrained(UPSCALER).to(where)
+        upscaler.max_batch = 1  # one large picture keeps a processor busy, and fits
+        with autocast(precision, where):
+            images = upscale(
+                upscaler, images, level=DRAWN, seed=seed,
+                progress=partial(bar, desc="upscale", total=STEPS),
+            )  # fmt: skip
+    save_image(out, image_grid(images))
     typer.echo(f"{number} images in {out}")
 
 

@@ -14,13 +14,13 @@ from ddpm_course.checkpoint import exclusive, refuse_to_overwrite, steps_done
 from ddpm_course.cli_options import PRECISIONS, Device, one_of
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import DATASETS
-from ddpm_course.diffusion import PREDICTIONS, Denoiser
+from ddpm_course.diffusion import PREDICTIONS
 from ddpm_course.parallel import rank
 from ddpm_course.presets import PRESETS
 from ddpm_course.progress import HeldOut, draw_samples
-from ddpm_course.runs import fill_in, prepare, settings_to_resume
+from ddpm_course.runs import Setup, fill_in, prepare, settings_to_resume
 from ddpm_course.schedules import SCHEDULES
-from ddpm_course.tracking import TRACKERS, open_tracker
+from ddpm_course.tracking import TRACKERS, check_tracker, open_tracker
 from ddpm_course.training import TrainState, train
 
 ForData = partial(typer.Option, rich_help_panel="Data")
@@ -108,27 +108,26 @@ def train_command(
     for name, least in (("sample_every", 1), ("held_out_every", 0)):
         if settings[name] < least:
             raise ValueError(f"{name} must be {least} or more, not {settings[name]}.")
+    check_tracker(settings["track"])  # now, not after minutes of reading pictures
     settings = fill_in(settings)
-    denoiser, batches, config = prepare(settings)
-    run = partial(train, denoiser, batches, config, folder=out, resume=resume, run=settings)
+    setup = prepare(settings)
+    start = (setup.denoiser, setup.batches, setup.config)
+    run = partial(train, *start, folder=out, resume=resume, run=settings)
     if rank() == 0:
         with exclusive(out):
-            _watch(run, denoiser, config, settings, out)
+            _watch(run, setup, settings, out)
     else:
         deque(run(), maxlen=0)
 
 
 def _watch(
-    run: Callable[..., Iterator[TrainState]],
-    denoiser: Denoiser,
-    config: TrainConfig,
-    settings: dict,
-    out: Path,
+    run: Callable[..., Iterator[TrainState]], setup: Setup, settings: dict, out: Path
 ) -> None:
     """Run the training under a progress bar, with sample grids and metrics on the way."""
-    done, started = steps_done(out), time.perf_counter()
-    measured = settings["held_out_every"] > 0
-    held_out = HeldOut(out, settings, denoiser.schedule, done) if measured else None
+    done, started, config = steps_done(out), time.perf_counter(), setup.config
+    held_out = None
+    if settings["held_out_every"] > 0:
+        held_out = HeldOut(out, settings, setup.denoiser.schedule, setup.held_out(), done)
     tracker = open_tracker(settings["track"], out, done)
     bar = tqdm(unit="step", initial=done, total=config.steps, dynamic_ncols=True)
 
@@ -150,7 +149,7 @@ def _watch(
                 tracker.log({"x0_error": error}, state.step)
                 note += f", held-out x0 error {error:.4f}"
             if due(settings["sample_every"]):
-                draw_samples(state, out, config.precision)
+                draw_samples(state, out, config.precision, setup.shown)
             bar.set_postfix_str(note)
             last = state.step
     except KeyboardInterrupt:
@@ -163,5 +162,9 @@ def _watch(
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
     typer.echo(
         f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. "
-        f"Draw with: ddpm-course sample --from {out} --out flowers.png"
+        + (
+            f"Enlarge with: ddpm-course upscale --from {out} --in flower.png --out large.png"
+            if setup.shown
+            else f"Draw with: ddpm-course sample --from {out} --out flowers.png"
+        )
     )

@@ -69,7 +69,7 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
     mend = f"remove {folder} and run `ddpm-course download --data-root {root}`"
 
     def load(path: Path) -> Tensor:
-        return _square(path, size, mend, lambda image: image)
+        return square(path, size, mend, lambda image: image)
 
     try:
         parts = [Flowers102(root, split=name, loader=load) for name in split.split("+")]
@@ -130,21 +130,25 @@ def folder(root: Path | str, size: int) -> ImageData:
     Raises FileNotFoundError without a folder or a picture in it, ValueError at one that cannot be
     read.
     """
-    root = Path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder of pictures: name one with --data-root.")
-    hidden = root / ".ddpm_course"
-    sources = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
-    if not sources:
-        raise FileNotFoundError(f"{root} holds no pictures ({', '.join(PICTURES)}).")
+    sources = pictures_below(Path(root))
 
     def load(path: Path) -> Tensor:
-        return _square(path, size, "replace or remove it", _middle)
+        return square(path, size, "replace or remove it", _middle)
 
     def decode() -> ImageData:
         return ImageData(torch.stack([load(path) for path in sources]), None)
 
-    return _cached(hidden / f"{size}px.safetensors", sources, decode)
+    return _cached(Path(root) / ".ddpm_course" / f"{size}px.safetensors", sources, decode)
+
+
+def pictures_below(root: Path) -> list[Path]:
+    """Every picture below a folder, sorted. Raises FileNotFoundError where there is none."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root} is not a folder of pictures: name one with --data-root.")
+    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+    if not found:
+        raise FileNotFoundError(f"{root} holds no pictures ({', '.join(PICTURES)}).")
+    return found
 
 
 def starter(root: Path | str, size: int) -> ImageData:
@@ -156,7 +160,9 @@ def starter(root: Path | str, size: int) -> ImageData:
         tile = sheet.width // STARTER_COLUMNS
         boxes = product(range(0, sheet.height, tile), range(0, sheet.width, tile))
         tiles = [sheet.crop((x, y, x + tile, y + tile)).convert("RGB") for y, x in boxes]
-    images = torch.stack([_resized(picture, size) for picture in tiles])
+    images = torch.stack(
+        [bytes_of(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in tiles]
+    )
     return ImageData(images, torch.arange(len(images)) % 102)
 
 
@@ -222,22 +228,30 @@ def example_images(number: int, size: int) -> tuple[Tensor, str]:
     return data.images[torch.randperm(len(data.images), generator=generator(0))[:number]], source
 
 
-def _square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """A picture as u8[3,size,size], cropped by `crop`, then squeezed to a square.
+def square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:
+    """A picture as u8[3,size,size], cropped by `crop`, then squeezed to a square."""
+    cropped = open_picture(path, mend, crop)
+    return bytes_of(cropped.resize((size, size), Image.Resampling.LANCZOS))
 
-    Whatever Pillow says about a bad one becomes one sentence, with `mend` as the way out.
+
+def open_picture(
+    path: Path, mend: str, crop: Callable[[Image.Image], Image.Image] = ImageOps.exif_transpose
+) -> Image.Image:
+    """A picture in RGB, cropped by `crop`; by default all of it, upright as its EXIF data say.
+
+    Raises ValueError for a bad one: whatever Pillow says of it becomes one sentence, with `mend` as
+    the way out.
     """
     try:
         with Image.open(path) as image:
-            cropped = crop(image).convert("RGB")
+            return crop(image).convert("RGB")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"The picture {path} cannot be read ({error}): {mend}.") from error
-    return _resized(cropped, size)
 
 
-def _resized(picture: Image.Image, size: int) -> Tensor:
-    resized = picture.resize((size, size), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+def bytes_of(picture: Image.Image) -> Tensor:
+    """A picture in RGB as u8[3,H,W]."""
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
 
 
 def _middle(image: Image.Image) -> Image.Image:

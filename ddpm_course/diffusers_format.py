@@ -106,6 +106,7 @@ def diffusers_config(net: UNet) -> dict[str, Any]:
         "down_block_types": ["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
         "up_block_types": ["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
         "attention_head_dim": config["head_dim"],
+        "add_attention": config["mid_attention"],
         "norm_num_groups": norm_groups(config["channels"]),
         "norm_eps": EPS,
         "num_class_embeds": None if classes is None else classes + 1,
@@ -172,10 +173,9 @@ def _network(path: Path) -> dict[str, Any]:
             ],
             "blocks": config["layers_per_block"],
             "head_dim": config["attention_head_dim"],
-            "in_channels": config["in_channels"],
-            "out_channels": config["out_channels"],
-            "dropout": config["dropout"],
+            "mid_attention": config["add_attention"],
             "image_size": config["sample_size"],
+            **{name: config[name] for name in ("in_channels", "out_channels", "dropout")},
         }
         with torch.device("meta"):
             expected = diffusers_config(UNet(**network))

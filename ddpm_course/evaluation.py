@@ -33,6 +33,7 @@ def times_of(log_snrs: Sequence[float], schedule: NoiseSchedule) -> list[int]:
 def x0_error(
     denoiser: Denoiser,
     data: ImageData,
+    told: dict[str, Tensor] | None = None,
     *,
     log_snrs: Sequence[float] = LOG_SNRS,
     batch_size: int = 128,
@@ -42,8 +43,8 @@ def x0_error(
 
     Losses of two runs cannot be compared when schedule or parameterisation differ, since they
     weigh noise levels differently. The error of x̂_0 at equal log-SNR can. Labels are used if the
-    network knows classes. Image k gets noise of (seed, k), drawn on the CPU: every run is asked
-    about the same noisy pictures.
+    network knows classes; `told` has other conditions, a row for each picture. Image k gets noise
+    of (seed, k), drawn on the CPU: every run is asked about the same noisy pictures.
     """
     device = next(denoiser.parameters()).device
     shape = (len(data.images), *data.images.shape[1:])
@@ -54,6 +55,7 @@ def x0_error(
         rows = slice(first, first + batch_size)
         x0, eps = to_unit(data.images[rows]).to(device), noise[rows].to(device)
         cond = conditions(denoiser, None if data.labels is None else data.labels[rows])
+        cond |= {name: values[rows].to(device) for name, values in (told or {}).items()}
         for k, t in enumerate(times):
             x_t = q_sample(x0, t, eps, denoiser.schedule)
             total[k] += (denoiser(x_t, t, **cond) - x0).square().sum(dtype=torch.float64)

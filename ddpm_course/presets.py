@@ -32,4 +32,18 @@ PRESETS: dict[str, Preset] = {
     "large": Preset(
         dict(channels=(64, 128, 256, 512), attention_levels=(2, 3), image_size=64), batch_size=128
     ),
+    # a picture made four times as large; it learns from crops, and so has no attention
+    "upscaler": Preset(
+        dict(
+            channels=(32, 64, 64, 96),
+            attention_levels=(),
+            mid_attention=False,
+            blocks=1,
+            in_channels=6,
+            has_level=True,
+            image_size=64,
+        ),
+        batch_size=16,
+        learning_rate=1e-3,
+    ),
 }

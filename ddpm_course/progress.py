@@ -3,29 +3,35 @@
 import math
 from pathlib import Path
 
+from torch import Tensor
+
 from ddpm_course.checkpoint import append_row, cut_rows, read_rows
-from ddpm_course.data import held_out, to_uint8
+from ddpm_course.data import ImageData, to_uint8
 from ddpm_course.engine import autocast
 from ddpm_course.evaluation import LOG_SNRS, times_of, x0_error
 from ddpm_course.interrupts import interrupts_held_back
 from ddpm_course.pictures import image_grid, save_image
 from ddpm_course.samplers import sample
 from ddpm_course.schedules import NoiseSchedule
-from ddpm_course.subsets import spread
 from ddpm_course.training import TrainState
 from ddpm_course.weights import save_pretrained
 
 CURVE, BEST = "held_out.csv", "best"
-PICTURES = 256  # enough to rank two states of a run, and a second on a GPU
+
+WithConditions = tuple[ImageData, dict[str, Tensor]]
+"""Pictures, and what the network is told beside the noisy ones, a row for each."""
 
 
-def draw_samples(state: TrainState, out: Path, precision: str) -> None:
-    """A grid of 16 samples of the averaged weights, always from the same noise."""
+def draw_samples(state: TrainState, out: Path, precision: str, told: dict[str, Tensor]) -> None:
+    """A grid of samples of the averaged weights, always from the same noise: 16, or as many as
+    there are conditions to draw them under.
+    """
     schedule, device = state.ema.schedule, next(state.ema.parameters()).device
+    number = min([16, *map(len, told.values())])
     with autocast(precision, device):
         x = sample(
-            state.ema,
-            (16, *state.ema.net.image_shape),
+            state.ema.bind(**{name: values[:number].to(device) for name, values in told.items()}),
+            (number, *state.ema.net.image_shape),
             schedule,
             steps=min(25, schedule.T),
             device=device,
@@ -43,16 +49,22 @@ class HeldOut:
         out: folder of the run.
         settings: those of the run.
         schedule: that of the run.
+        pictures: what is measured on, with the conditions the network needs.
         done: steps behind the run; later lines of held_out.csv are dropped.
 
-    Raises ValueError for a data set or a schedule that cannot be measured on.
+    Raises ValueError for a schedule that cannot be measured on.
     """
 
-    def __init__(self, out: Path, settings: dict, schedule: NoiseSchedule, done: int):
-        self.out, self.settings = out, settings
+    def __init__(
+        self,
+        out: Path,
+        settings: dict,
+        schedule: NoiseSchedule,
+        pictures: WithConditions,
+        done: int,
+    ):
+        self.out, self.settings, self.pictures = out, settings, pictures
         times_of(LOG_SNRS, schedule)
-        data = held_out(settings["data"], settings["data_root"], settings["image_size"])
-        self.data = spread(data, PICTURES)
         cut_rows(out / CURVE, done)
         errors = [float(row["x0_error"]) for row in read_rows(out / CURVE)]
         self.best = min(errors, default=math.inf)
@@ -62,7 +74,7 @@ class HeldOut:
         lowest.
         """
         with autocast(self.settings["precision"], next(state.ema.parameters()).device):
-            error = x0_error(state.ema, self.data).mean().item()
+            error = x0_error(state.ema, *self.pictures).mean().item()
         with interrupts_held_back():  # the best weights never lack their line
             if error < self.best:
                 self.best = error

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 # What a draw of training is for: the last part of its generator's name.
-EPOCH, IMAGES, TIMES, NOISE, DROPOUT = range(5)
+EPOCH, IMAGES, TIMES, NOISE, DROPOUT, LEVEL = range(6)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 

@@ -1,26 +1,34 @@
 """From the settings of `ddpm-course train`, a flat dict that JSON can hold, to what they mean."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from ddpm_course.batches import Batches, image_batches
+from ddpm_course.batches import Batches, image_batches, middle_crops, pair_batches
 from ddpm_course.checkpoint import STATE
 from ddpm_course.config import FREE as FREE_IN_CONFIG
 from ddpm_course.config import TrainConfig
-from ddpm_course.data import download_flowers102, load_data
+from ddpm_course.data import download_flowers102, held_out, load_data
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.files import read_json
+from ddpm_course.pairs import load_pairs
 from ddpm_course.parallel import first_process_first, join_processes
 from ddpm_course.presets import PRESETS
+from ddpm_course.progress import WithConditions
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
+from ddpm_course.subsets import spread
 from ddpm_course.unet import UNet
 from ddpm_course.weights import CONFIG
 
 # What may differ between a run and its resumption. All else is read from the run's config.json.
 FREE = {*FREE_IN_CONFIG, "data_root", "device", "held_out_every", "sample_every", "track"}
+MEASURED = 256  # pictures kept out: enough to rank two states of a run, and a second on a GPU
 
 
 def settings_to_resume(folder: Path, settings: dict, given: set[str], kinds: dict) -> dict:
@@ -71,8 +79,20 @@ def fill_in(settings: dict) -> dict:
     return settings | {k: v for k, v in defaults.items() if settings[k] is None}
 
 
-def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
-    """The denoiser, the batches and the config of a run.
+class Setup(NamedTuple):
+    """A run that can begin."""
+
+    denoiser: Denoiser
+    batches: Batches
+    config: TrainConfig
+    held_out: Callable[[], WithConditions]
+    """Loads pictures that are kept out of training; raises ValueError where none are."""
+    shown: dict[str, Tensor]
+    """Conditions of the 16 samples that the run shows of itself."""
+
+
+def prepare(settings: dict) -> Setup:
+    """All that a run needs.
 
     What can be checked at once is checked before any data is read or downloaded. Raises
     ValueError for settings that do not fit, OSError where data is missing.
@@ -83,18 +103,33 @@ def prepare(settings: dict) -> tuple[Denoiser, Batches, TrainConfig]:
     chosen = {"dropout": settings["dropout"], "image_size": settings["image_size"]}
     network = PRESETS[settings["preset"]].network | chosen
     Denoiser(UNet(**network), schedule, settings["prediction"])
+    name, root, size = (settings[key] for key in ("data", "data_root", "image_size"))
+    enlarges, conditional = network.get("has_level", False), settings["conditional"]
+    if enlarges and conditional:
+        raise ValueError("--conditional belongs to networks that draw: the upscaler has no labels.")
 
+    shown: dict[str, Tensor] = {}
     with first_process_first():
-        if settings["data"].startswith("flowers102"):
-            download_flowers102(settings["data_root"])
-        data = load_data(settings["data"], settings["data_root"], network["image_size"])
-    conditional = settings["conditional"]
-    batches = image_batches(data, config, conditional=conditional, device=device)
-    if conditional:
-        network["num_classes"] = data.num_classes
+        if name.startswith("flowers102"):
+            download_flowers102(root)
+        if enlarges:
+            pairs, others = load_pairs(name, root)
+            batches = pair_batches(pairs, config, schedule, size, device=device)
+            kept = partial(middle_crops, others, size, MEASURED)
+            _, shown = middle_crops(others, size, 16)
+        else:
+            data = load_data(name, root, size)
+            batches = image_batches(data, config, conditional=conditional, device=device)
+            kept = partial(_spread_held_out, name, root, size)
+            if conditional:
+                network["num_classes"] = data.num_classes
     torch.manual_seed(config.seed)
     denoiser = Denoiser(UNet(**network), schedule, settings["prediction"])
-    return denoiser.to(device), batches, config
+    return Setup(denoiser.to(device), batches, config, kept, shown)
+
+
+def _spread_held_out(name: str, root: str, size: int) -> WithConditions:
+    return spread(held_out(name, root, size), MEASURED), {}
 
 
 def _schedule(settings: dict) -> NoiseSchedule:

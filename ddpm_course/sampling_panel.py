@@ -1,17 +1,20 @@
-"""Live panels that draw from a denoiser, step by step, and can be stopped."""
+"""Live panels that draw from a denoiser: step by step, so that they can be stopped, or at once."""
 
 import asyncio
+import math
 import time
 
 import ipywidgets as w
 import torch
+from torch import Tensor
 
-from ddpm_course.data import species
-from ddpm_course.diffusion import Denoise, Denoiser, guided
+from ddpm_course.data import species, to_uint8, to_unit
+from ddpm_course.diffusion import Denoise, Denoiser, guided, q_sample
 from ddpm_course.pictures import png_bytes
-from ddpm_course.rng import image_generators, randn
+from ddpm_course.rng import LEVEL, generator, image_generators, randn
 from ddpm_course.samplers import SAMPLERS
 from ddpm_course.schedules import timesteps
+from ddpm_course.super_resolution import LEVELS, reduced, upscale
 
 STEPS = (5, 10, 20, 50, 100, 250)
 TILE, COLUMNS = 128, 4
@@ -107,3 +110,32 @@ class GuidancePanel(SamplingPanel):
     def denoise(self) -> Denoise:
         y = torch.full((self.number,), self.species.value)
         return guided(self.denoiser, y, self.scale.value)
+
+
+def level_explorer(denoiser: Denoiser, small: Tensor) -> w.VBox:
+    """Sliders for noise level and seed over a small picture u8[3,S,S]: what an upscaler is told of
+    it, and the picture four times as large that it draws in five steps.
+    """
+    level = w.IntSlider(value=0, min=0, max=LEVELS, step=10, description="level")
+    seed = w.IntSlider(value=0, min=0, max=9, description="seed")
+    for slider in (level, seed):
+        slider.continuous_update = False  # a picture takes longer than a hand moves
+    width = w.Layout(width=f"{2 * TILE}px")
+    told, drawn = (w.Image(format="png", layout=width) for _ in range(2))
+    text = w.Label()
+
+    def redraw(change=None) -> None:
+        large = upscale(denoiser, small[None], level=level.value, seed=seed.value, steps=5)
+        noise = randn((1, *small.shape), [generator(seed.value, 0, LEVEL)])
+        noisy = q_sample(to_unit(small[None]), level.value, noise, denoiser.schedule)
+        told.value, drawn.value = (png_bytes(x, 2 * TILE) for x in (noisy, to_unit(large)))
+        error = (to_uint8(reduced(to_unit(large))).double() - small).square().mean()
+        decibels = 10 * math.log10(255**2 / max(error.item(), 1e-2))
+        text.value = f"level {level.value}: made small again, it agrees to {decibels:.0f} dB"
+
+    for slider in (level, seed):
+        slider.observe(redraw, "value")
+    redraw()
+    seen = w.VBox([told, w.Label("what it is told of the small picture")])
+    made = w.VBox([drawn, w.Label("what it makes of it")])
+    return w.VBox([w.HBox([level, seed]), w.HBox([seen, made]), text])

@@ -42,14 +42,19 @@ TRACKERS: dict[str, Callable[[Path, int], "GeneralTracker"]] = {
 }
 
 
+def check_tracker(name: str) -> None:
+    """Raise ValueError unless it is one of `TRACKERS`."""
+    if name not in TRACKERS:
+        raise ValueError(f"Unknown tracker {name!r}: choose one of {', '.join(TRACKERS)}.")
+
+
 def open_tracker(name: str, folder: Path, done: int = 0) -> "GeneralTracker":
     """A started tracker that keeps its files in the run's folder; `done` steps lie behind.
 
     Has `log(metrics, step)` and `finish()`. Weights & Biases obeys WANDB_MODE=offline.
     Raises ValueError for an unknown tracker, or one that is not installed.
     """
-    if name not in TRACKERS:
-        raise ValueError(f"Unknown tracker {name!r}: choose one of {', '.join(TRACKERS)}.")
+    check_tracker(name)
     tracker = TRACKERS[name](folder, done)
     tracker.start()
     return tracker

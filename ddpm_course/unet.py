@@ -58,7 +58,7 @@ class DownBlock(nn.Module):
 
 
 class MidBlock(nn.Module):
-    """The lowest resolution once more: residual block, attention, residual block."""
+    """The lowest resolution once more: residual block, attention or nothing, residual block."""
 
     def __init__(self, channels: int, make: "Makers"):
         super().__init__()
@@ -102,8 +102,9 @@ class UNet(nn.Module):
 
     Args:
         channels: width of each level, from full resolution down; each level halves H and W.
-        attention_levels: levels with self-attention (0 is full resolution); the middle has it
-            always.
+        attention_levels: levels with self-attention (0 is full resolution).
+        mid_attention: self-attention in the middle, too. Without any, the network is convolutional:
+            what it learned on small crops holds for pictures of any size.
         blocks: residual blocks a level on the way down (one more on the way up).
         head_dim: channels an attention head; None is one head.
         in_channels, out_channels: of the image; in_channels counts `low_res` too.
@@ -126,6 +127,7 @@ class UNet(nn.Module):
         channels: Sequence[int] = (64, 96, 128, 192),
         attention_levels: Sequence[int] = (2, 3),
         blocks: int = 2,
+        mid_attention: bool = True,
         head_dim: int | None = 64,
         in_channels: int = 3,
         out_channels: int = 3,
@@ -139,6 +141,7 @@ class UNet(nn.Module):
             "channels": list(channels),
             "attention_levels": list(attention_levels),
             "blocks": blocks,
+            "mid_attention": mid_attention,
             "head_dim": head_dim,
             "in_channels": in_channels,
             "out_channels": out_channels,
@@ -161,7 +164,8 @@ class UNet(nn.Module):
             )
         groups, emb_dim = norm_groups(channels), 4 * channels[0]
         levels = range(len(channels))
-        for width in [channels[i] for i in attention_levels] + [channels[-1]]:
+        attending = [channels[i] for i in attention_levels] + [channels[-1]] * mid_attention
+        for width in attending:
             if head_dim is not None and (head_dim < 1 or width % head_dim):
                 raise ValueError(
                     f"Attention over {width} channels cannot be split into heads of {head_dim}: "
@@ -187,7 +191,7 @@ class UNet(nn.Module):
             self.down_blocks.append(DownBlock(width, channels[i], blocks, make, last))
             width = channels[i]
             skips += [width] * (blocks if last else blocks + 1)
-        self.mid_block = MidBlock(width, attend)
+        self.mid_block = MidBlock(width, attend if mid_attention else plain)
         self.up_blocks = nn.ModuleList()
         for i in reversed(levels):
             make, widths = attend if i in attention_levels else plain, []

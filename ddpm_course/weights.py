@@ -19,6 +19,8 @@ from ddpm_course.unet import network_with
 SHIPPED = Path(__file__).parent / "checkpoints"
 COURSE = "flowers32-tiny"
 """The shipped checkpoint that the notebooks draw from, and `ddpm-course sample` by default."""
+UPSCALER = "flowers-upscaler"
+"""The shipped checkpoint that enlarges pictures."""
 CONFIG, MODEL = "config.json", "model.safetensors"
 SCHEDULE = "alphas_cumprod"
 

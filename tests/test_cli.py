@@ -18,12 +18,17 @@ from ddpm_course import (
     cosine_schedule,
     data,
     load_pretrained,
+    pairs,
     progress,
+    sample,
+    to_uint8,
     weights,
 )
 from ddpm_course.checkpoint import steps_done
 from ddpm_course.cli import main
+from ddpm_course.pictures import image_grid
 from ddpm_course.presets import PRESETS, Preset
+from ddpm_course.super_resolution import DRAWN, upscale
 from ddpm_course.synthetic import synthetic_flowers
 from ddpm_course.weights import save_pretrained
 
@@ -33,14 +38,18 @@ SAMPLE = ("sample", "--device", "cpu", "--steps", "2")
 # Where an option is given twice, the last one counts.
 NEW_RUN = (*TRAIN, "--out", "new")
 RESUME = ("train", "--resume", "--out", "run", "--steps", "4")
+LARGE = ("upscale", "--device", "cpu", "--steps", "2", "--precision", "fp32")
+NEW_LARGE = (*LARGE, "--in", "there.png", "--out", "large.png")
 NEW_PICTURE = (*SAMPLE, "--from", "run", "--out", "new.png")
 
 
 def make_small(patch):
-    """Few pictures, and a `tiny` that is tinier: what the command does stays the same."""
+    """Few pictures, and presets that are tinier: what the command does stays the same."""
     patch.setattr(data, "synthetic_flowers", lambda n, *a, **k: synthetic_flowers(30, *a, **k))
+    patch.setattr(pairs, "synthetic_flowers", lambda n, *a, **k: synthetic_flowers(10, *a, **k))
     network = dict(channels=(8, 16, 16), attention_levels=(), head_dim=8, image_size=32)
     patch.setitem(PRESETS, "tiny", Preset(network, batch_size=4))
+    patch.setitem(PRESETS, "upscaler", Preset(network | ENLARGES, batch_size=4))
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +97,7 @@ def here(tmp_path, monkeypatch, trained):
     (tmp_path / "garbled/config.json").write_text("{")
     shutil.copy("run/model.safetensors", "foreign/training_state.safetensors")
     save_pretrained("labelled", weights_of(num_classes=4))
+    save_pretrained("enlarger", weights_of(**ENLARGES))
 
     (tmp_path / "flowers").mkdir()
     (tmp_path / "folder.png").mkdir()
@@ -96,8 +106,12 @@ def here(tmp_path, monkeypatch, trained):
     Image.new("RGB", (9, 9)).save("pictures/good.png")
     (tmp_path / "pictures" / "broken.jpg").write_bytes(b"no picture")
     Image.new("RGB", (9, 9)).save("there.png")
+    Image.new("RGB", (129, 8)).save("wide.png")
     (tmp_path / "file").write_text("a file")
     return tmp_path
+
+
+ENLARGES = dict(in_channels=6, has_level=True, mid_attention=False)
 
 
 def weights_of(**options):
@@ -284,6 +298,60 @@ def test_sample_draws_from_the_shipped_checkpoint_unless_told_otherwise(here, mo
     assert (here / "new.png").read_bytes() == (here / "same.png").read_bytes()
 
 
+# ---- upscale
+
+
+def test_a_super_resolver_is_trained_resumed_and_used(here, capsys):
+    options = ("--preset", "upscaler", "--held-out-every", "2", "--timesteps", "200")
+    assert command(*NEW_RUN, *options) == 0
+    assert capsys.readouterr().out.endswith(
+        "Enlarge with: ddpm-course upscale --from new --in flower.png --out large.png\n"
+    )
+    with Image.open("new/samples/step_000002.png") as grid:
+        assert grid.size == (128, 128)  # of the one picture that is held out
+    error = float((here / "new/held_out.csv").read_text().split(",")[-1])
+    assert 0 < error < 2
+    assert load_pretrained("new/best").net.config["has_level"]
+
+    assert command("train", "--resume", "--out", "new", "--steps", "4") == 0
+    assert command(*TRAIN, *options, "--steps", "4", "--out", "straight") == 0
+    for name in ("model.safetensors", "training_state.safetensors"):
+        assert (here / "new" / name).read_bytes() == (here / "straight" / name).read_bytes()
+
+    assert command(*NEW_LARGE, "--from", "new") == 0
+    assert capsys.readouterr().out.endswith("9×9 → 36×36 in large.png\n")
+
+
+def test_upscale_writes_a_picture_four_times_as_large(here):
+    Image.new("RGBA", (12, 7), (200, 30, 60, 255)).save("pink.png")
+    assert command(*NEW_LARGE, "--in", "pink.png", "--from", "enlarger", "--steps", "3") == 0
+    with Image.open("large.png") as large:
+        assert (large.size, large.format, large.mode) == ((48, 28), "PNG", "RGB")
+        colour = torch.tensor(list(large.tobytes())).view(28, 48, 3).float().mean((0, 1))
+    assert (colour - torch.tensor([200.0, 30, 60])).abs().max() < 12  # it agrees with the small one
+    for name, more in {"same": (), "seed": ("--seed", "1"), "level": ("--level", "30")}.items():
+        args = (*NEW_LARGE, "--in", "pink.png", "--from", "enlarger", "--steps", "3", *more)
+        assert command(*args, "--out", f"{name}.png") == 0
+    large, same, *others = (
+        (here / f"{n}.png").read_bytes() for n in ("large", "same", "seed", "level")
+    )
+    assert large == same
+    assert large not in others
+
+
+def test_sample_can_enlarge_what_it_draws(here, monkeypatch):
+    monkeypatch.setattr(weights, "SHIPPED", here / "shipped")
+    save_pretrained(f"shipped/{weights.UPSCALER}", weights_of(**ENLARGES))
+    options = ("--number", "4", "--precision", "fp32", "--upscale", "--seed", "5")
+    assert command(*NEW_PICTURE, *options) == 0
+    drawn, upscaler = load_pretrained("run"), load_pretrained(weights.UPSCALER)
+    small = to_uint8(sample(drawn, (4, 3, 8, 8), drawn.schedule, steps=2, seed=5))
+    grid = image_grid(upscale(upscaler, small, level=DRAWN, seed=5))
+    with Image.open("new.png") as made:
+        assert made.size == grid.size == (256, 256)
+        assert max(abs(a - b) for a, b in zip(made.tobytes(), grid.tobytes(), strict=True)) <= 2
+
+
 # ---- help
 
 
@@ -312,7 +380,13 @@ BAD_TRAINING = {
     "--data folder --data-root run/samples --conditional": "no labels",
     "--data cats": "Unknown data set 'cats': choose one of flowers102, flowers102-all, folder, "
     "starter, synthetic",
-    "--preset huge": "Unknown preset 'huge': choose one of tiny, small, base, large",
+    "--preset huge": "Unknown preset 'huge': choose one of tiny, small, base, large, upscaler",
+    "--preset upscaler --conditional": "--conditional belongs to networks that draw",
+    "--preset upscaler --data starter": "Super-resolution learns from flowers102, folder, synth",
+    "--preset upscaler --data folder --data-root flowers": "flowers holds no pictures",
+    "--preset upscaler --data folder --data-root pictures": "broken.jpg cannot be read .* replace",
+    "--preset upscaler --timesteps 200 --image-size 228": "Crops of 228 pixels cannot be cut: ",
+    "--preset upscaler --timesteps 100": "an upscaler's schedule has at least 200 steps, not 100",
     "--schedule cubic": "Unknown schedule 'cubic': choose one of .*linear",
     "--prediction score": "Unknown prediction 'score': choose one of eps, x0, v",
     "--track paper": "Unknown tracker 'paper': choose one of tensorboard, wandb",
@@ -373,9 +447,27 @@ BAD_SAMPLING = {
     "--sampler ddpm --eta 0.5": "--eta belongs to the sampler ddim",
     "--eta 2": "eta runs from 0",
     "--seed -1": "seed must be 0 or more",
+    "--from enlarger": "enlarger enlarges pictures and draws none",
+    "--upscale": "neither a folder .* nor a checkpoint shipped",
     "--label 1": "--label 1 is not a label of this network: this network knows none",
     "--from labelled --label 4": "they run from 0 to 3",
     "--from labelled --guidance 3": "name one with --label",
+}
+BAD_ENLARGING = {
+    "--from labelled": "enlarging needs an upscaler",
+    "--from nothing": "nothing is neither a folder with config.json",
+    "--in missing.png": "missing.png cannot be read .*: name a picture with --in",
+    "--in file": "file cannot be read",
+    "--in folder.png": "folder.png cannot be read",
+    "--in wide.png": "129 × 8 pixels would become 516 × 32, .* GB of memory: at most 128 a side",
+    "--out there.png": "there.png exists: .*--overwrite",
+    "--out new.jpg": "--out names a PNG file.*not new.jpg",
+    "--level 201": "The level runs from 0 to 200, not 201",
+    "--level -1": "The level runs from 0 to 200, not -1",
+    "--steps 0": "steps.*0",
+    "--sampler euler": "Unknown sampler 'euler'",
+    "--seed -1": "seed must be 0 or more",
+    "--device tpu": "no device 'tpu' here",
 }
 BAD = {
     "download": (("download",), "could not be downloaded .*--data starter`"),
@@ -385,6 +477,10 @@ BAD = {
     ),
     **{f"train {k}": ((*NEW_RUN, *k.split()), v) for k, v in BAD_TRAINING.items()},
     **{f"train --resume {k}": ((*RESUME, *k.split()), v) for k, v in BAD_RESUMING.items()},
+    **{
+        f"upscale {k}": ((*NEW_LARGE, "--from", "enlarger", *k.split()), v)
+        for k, v in BAD_ENLARGING.items()
+    },
     **{f"sample {k}": ((*NEW_PICTURE, *k.split()), v) for k, v in BAD_SAMPLING.items()},
 }
 
@@ -408,6 +504,11 @@ def test_bad_input_ends_in_one_sentence(here, monkeypatch, capsys, args, phrase)
     after = contents(here)
     assert {name: after.get(name) for name in before} == before
     assert not [name for name in after if name.endswith((".tmp", ".png")) and name not in before]
+
+
+def test_what_is_known_to_be_wrong_at_once_leaves_no_folder(here):
+    assert "Unknown tracker" in command(*NEW_RUN, "--track", "paper")
+    assert not (here / "new").exists()
 
 
 def test_a_run_that_another_process_trains_is_left_alone(here, capsys):

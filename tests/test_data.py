@@ -238,7 +238,7 @@ def test_a_split_of_the_flowers(linked_flowers, split, number):
 
 def test_training_holds_val_out(linked_flowers, monkeypatch):
     """7,169 images; the decoder is replaced by the number in the file's name."""
-    monkeypatch.setattr(data, "_square", lambda path, *a: torch.tensor(int(path.stem[-5:])))
+    monkeypatch.setattr(data, "square", lambda path, *a: torch.tensor(int(path.stem[-5:])))
     monkeypatch.setattr(data, "save_tensors", lambda *a: None)
     both, val, test = (flowers102(linked_flowers, 17, s) for s in ("train+test", "val", "test"))
     assert (len(both.images), len(val.images), len(test.images)) == (7169, 1020, 6149)

@@ -1,5 +1,7 @@
 """Rules of the repository that no reviewer should have to check by eye."""
 
+import ast
+import importlib
 import importlib.util
 import re
 import subprocess
@@ -68,6 +70,19 @@ def test_nothing_turns_security_off(unsafe):
     files += [ROOT / "README.md", ROOT / "tests" / "test_browser.py", ROOT / ".ci" / "run"]
     call = re.compile(rf"(?<![.\w]){re.escape(unsafe)}")  # net.eval() is another
     assert [p.name for p in files if call.search(p.read_text(encoding="utf-8"))] == []
+
+
+SCRIPTS = sorted([*(ROOT / "benchmarks").glob("*.py"), *(ROOT / ".ci").glob("*.py")])
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.name)
+def test_scripts_import_what_there_is(path):
+    """Most of them run seldom, some only where there is a GPU."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ddpm_course"):
+            module = importlib.import_module(node.module)
+            missing = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+            assert not missing, f"{node.module} has no {missing}"
 
 
 def test_public_names_are_documented():

@@ -7,13 +7,16 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from test_cli import SMALL, command, make_small
+from test_project import ci_script
 
-from ddpm_course import guided, load_data, load_pretrained, sample, to_uint8, x0_error
+from ddpm_course import guided, load_data, load_pretrained, sample, to_uint8, to_unit, x0_error
 from ddpm_course.data import STARTER, held_out
 from ddpm_course.subsets import spread
-from ddpm_course.weights import CONFIG, COURSE, MODEL, SHIPPED, shipped
+from ddpm_course.super_resolution import enlarged, reduced, upscale
+from ddpm_course.weights import CONFIG, COURSE, MODEL, SHIPPED, UPSCALER, shipped
 
-MEGABYTES = {"flowers32-tiny": 3.3, "flowers64-small": 24.5}
+MEGABYTES = {"flowers32-tiny": 3.3, "flowers64-small": 24.5, "flowers-upscaler": 4.2}
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -25,11 +28,12 @@ def test_checkpoint_is_small_half_precision_and_has_its_card(name):
     assert kinds.pop("alphas_cumprod") == torch.float64
     assert set(kinds.values()) == {torch.float16}
     run = json.loads((folder / CONFIG).read_text())["run"]
-    assert run["conditional"]
+    assert run["conditional"] == (name != UPSCALER)
     assert run["label_dropout"] == 0.1
     card = (folder / "README.md").read_text()
     assert f"{run['steps']:,} steps" in card
-    assert f"| x̂₀ error on `val` | {run['x0_error']:.4f} |" in card
+    where = "held-out crops" if name == UPSCALER else "`val`"
+    assert f"| x̂₀ error on {where} | {run['x0_error']:.4f} |" in card
     with (folder / "curve.csv").open() as file:
         curve = [float(row["loss"]) for row in csv.DictReader(file)]
     assert curve[-1] < 0.8 * curve[0]
@@ -53,6 +57,22 @@ def test_error_on_held_out_flowers_is_what_the_card_says(real_flowers):
     error = x0_error(denoiser, spread(data, 128)).mean().item()
     said = json.loads((SHIPPED / COURSE / CONFIG).read_text())["run"]["x0_error"]
     assert error == pytest.approx(said, rel=0.1)
+
+
+def test_the_shipped_upscaler_agrees_with_what_it_was_given_and_adds_detail():
+    """Flowers of the starter set, reduced and enlarged again. Reduced once more, the result is the
+    small picture to at least 35 dB; and it is sharper than interpolation leaves it.
+    """
+    small = load_data("starter", "nowhere", 32).images[:4]
+    large = upscale(load_pretrained(UPSCALER), small)
+    assert large.shape == (4, 3, 128, 128)
+    error = (to_uint8(reduced(to_unit(large))).float() - small.float()).square().mean((1, 2, 3))
+    assert (10 * (255**2 / error).log10()).min() > 35
+
+    def sharpness(images):
+        return images.float().diff(dim=-1).abs().mean((1, 2, 3))
+
+    assert (sharpness(large) > 1.1 * sharpness(to_uint8(enlarged(to_unit(small))))).all()
 
 
 def test_starter_set_is_what_the_model_draws():
@@ -82,3 +102,20 @@ def test_starter_set_is_one_small_file():
         assert sheet.size == (16 * 32, 32 * 32)
         first = torch.tensor(sheet.convert("RGB").getpixel((0, 0)))
     assert torch.equal(load_data("starter", "nowhere", 32).images[0, :, 0, 0].long(), first)
+
+
+@pytest.mark.parametrize("kind", [("--conditional",), ("--preset", "upscaler")])
+def test_a_run_becomes_a_checkpoint_with_its_card(tmp_path, monkeypatch, kind):
+    script = ci_script("ship_weights")
+    monkeypatch.setattr(script, "SHIPPED", tmp_path / "shipped")
+    make_small(monkeypatch)
+    run = tmp_path / "run"
+    assert command("train", *SMALL, "--steps", "2", *kind, "--out", run) == 0
+    script.main(run, "new")
+    made = load_pretrained(tmp_path / "shipped" / "new")
+    assert made.net.config == load_pretrained(run).net.config
+    card = (tmp_path / "shipped" / "new" / "README.md").read_text()
+    assert card.startswith("# new\n")
+    assert "| training | 2 steps of 2" in card
+    assert "{" not in card
+    assert "ddpm-course train --data synthetic" in card

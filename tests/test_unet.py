@@ -20,14 +20,16 @@ def randn(*shape, seed=0):
         ("small", 12_196_515, 10_121_920_512),
         ("base", 35_746_307, 46_740_799_488),
         ("large", 63_151_235, 23_561_502_720),
+        ("upscaler", 2_089_571, 2062745600),
     ],
 )
 def test_presets_cost_what_the_course_says(name, parameters, flops):
     with torch.device("meta"):
         net = UNet(**PRESETS[name].network)
         x, t = torch.empty(1, *net.image_shape), torch.empty(1, dtype=torch.long)
+        told = {"low_res": x, "level": t} if net.config["has_level"] else {}
         with FlopCounterMode(display=False) as counter:
-            assert net(x, t).shape == x.shape
+            assert net(x, t, **told).shape == x.shape
     assert sum(p.numel() for p in net.parameters()) == parameters
     assert counter.get_total_flops() == flops
 
@@ -69,7 +71,8 @@ def test_time_reaches_every_residual_branch(name):
     net = randomise(UNet(**PRESETS[name].network)).eval()
     emb = net.time_embedding(net.time_proj(torch.tensor([0, 999])))
     blocks = [m for m in net.modules() if isinstance(m, ResidualBlock)]
-    assert len(blocks) == len(net.down_blocks) * 2 + 2 + len(net.up_blocks) * 3
+    each = net.config["blocks"]
+    assert len(blocks) == len(net.down_blocks) * each + 2 + len(net.up_blocks) * (each + 1)
     with torch.no_grad():
         for block in blocks:
             x = randn(1, block.conv1.in_channels, 8, 8)

@@ -5,6 +5,7 @@ import base64
 import io
 import re
 
+import ipywidgets as w
 import pytest
 import torch
 from conftest import randomise
@@ -23,12 +24,13 @@ from ddpm_course import (
     timesteps,
     widgets,
 )
-from ddpm_course.data import to_uint8
+from ddpm_course.data import to_uint8, to_unit
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.explorer import explorer_page, static_explorer
 from ddpm_course.pictures import png_bytes
-from ddpm_course.rng import generator, image_generators, randn
-from ddpm_course.sampling_panel import GuidancePanel, SamplingPanel
+from ddpm_course.rng import LEVEL, generator, image_generators, randn
+from ddpm_course.sampling_panel import GuidancePanel, SamplingPanel, level_explorer
+from ddpm_course.super_resolution import reduced, upscale
 
 FLOWER = torch.linspace(-1, 1, 3 * 8 * 8).view(3, 8, 8)
 
@@ -182,3 +184,31 @@ def test_the_page_without_kernel_holds_its_picture():
     frame = static_explorer(FLOWER).data
     assert frame.startswith("<div><iframe srcdoc=")
     assert "<script" not in frame  # the page is escaped inside the attribute
+
+
+def test_the_level_explorer_enlarges_what_it_was_told():
+    net = UNet(
+        (8, 16), (), mid_attention=False, blocks=1, in_channels=6, has_level=True, head_dim=8
+    )
+    denoiser = Denoiser(randomise(net), cosine_schedule(300), "v").eval()
+    small = to_uint8(FLOWER)
+    panel = level_explorer(denoiser, small)
+    level, seed = (slider for slider in parts(panel) if hasattr(slider, "readout"))
+    told, drawn = (part for part in parts(panel) if hasattr(part, "format"))
+    text = [part for part in parts(panel) if isinstance(part, w.Label)][-1]
+
+    def expect(at, seed):
+        noise = randn((1, 3, 8, 8), [generator(seed, 0, LEVEL)])
+        noisy = q_sample(to_unit(small[None]), at, noise, denoiser.schedule)
+        large = upscale(denoiser, small[None], level=at, seed=seed, steps=5)
+        assert told.value == png_bytes(noisy, 256)
+        assert drawn.value == png_bytes(to_unit(large), 256)
+        again = to_uint8(reduced(to_unit(large))).double()
+        decibels = 10 * (255**2 / (again - small).square().mean()).log10()
+        assert text.value == f"level {at}: made small again, it agrees to {decibels:.0f} dB"
+
+    expect(0, 0)
+    level.value = 120
+    expect(120, 0)
+    seed.value = 3
+    expect(120, 3)

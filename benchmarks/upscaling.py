@@ -1,0 +1,202 @@
+"""Four times as large, against resampling and regression: benchmarks/upscaling.py COMMAND
+
+    uv run python benchmarks/upscaling.py regression    # trains the baseline
+    uv run python benchmarks/upscaling.py quality
+    uv run python benchmarks/upscaling.py speed
+
+Held-out photographs, reduced to a quarter and spoiled as in training, are enlarged again and
+compared with the truth: PSNR and SSIM picture by picture, and over 64×64 patches of the whole
+result the kernel distance in what the two classifiers see that judge the course's flowers.
+
+`regression` trains the same network on the same batches to name the best large picture at once: a
+denoiser whose only step starts from pure noise, which tells it nothing.
+"""
+
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from measuring import pick_device, print_table, save, spread, time_in_turns
+from PIL import Image
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+from tqdm import tqdm
+
+import ddpm_course as dc
+from ddpm_course.batches import pair_batches
+from ddpm_course.checkpoint import steps_done
+from ddpm_course.data import bytes_of, to_uint8, to_unit
+from ddpm_course.features import EXTRACTORS, features
+from ddpm_course.files import load_tensors, save_tensors
+from ddpm_course.judge import UNSEEN
+from ddpm_course.pairs import SCALE, load_pairs
+from ddpm_course.super_resolution import reduced, upscale
+from ddpm_course.weights import UPSCALER, load_pretrained
+
+REGRESSION, KEPT = Path("runs/upscaler-regression"), Path("runs/upscaling")
+PATCH = 64
+Name = Annotated[str, typer.Option(help="Data set, as of `ddpm-course train`.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; all by default.")]
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command("regression")
+def train_regression(
+    steps: int = 20_000,
+    batch_size: int = dc.PRESETS["upscaler"].batch_size,
+    resume: Annotated[bool, typer.Option("--resume")] = False,
+    data: Name = "folder",
+    data_root: Path = Path("data/flowers-hires"),
+) -> None:
+    """Train the baseline, in runs/upscaler-regression."""
+    preset, device = dc.PRESETS["upscaler"], pick_device()
+    config = dc.TrainConfig(steps=steps, batch_size=batch_size, learning_rate=preset.learning_rate)
+    pairs, _ = load_pairs(data, data_root)
+    size = preset.network["image_size"]
+    batches = pair_batches(pairs, config, dc.cosine_schedule(1000), size, device=device)
+    torch.manual_seed(config.seed)
+    net = dc.UNet(**preset.network)
+    denoiser = dc.Denoiser(net, dc.NoiseSchedule(torch.tensor([1.0, 0.0])), "x0").to(device)
+    bar = tqdm(unit="step", total=steps, dynamic_ncols=True)
+    for state in dc.train(denoiser, batches, config, folder=REGRESSION, resume=resume):
+        bar.update(state.step - bar.n)
+        bar.set_postfix_str(f"loss {state.loss:.4f}")
+
+
+def resampled(small: Tensor, method: Image.Resampling) -> Tensor:
+    pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in small]
+    sizes = [(SCALE * picture.width, SCALE * picture.height) for picture in pictures]
+    enlarged = [picture.resize(size, method) for picture, size in zip(pictures, sizes, strict=True)]
+    return torch.stack([bytes_of(picture) for picture in enlarged])
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Of each pair of pictures u8[N,3,S,S], in dB."""
+    error = (a.double() - b.double()).square().mean((1, 2, 3))
+    return 10 * (255**2 / error.clamp(min=1e-9)).log10()
+
+
+def patch_distance(large: Tensor, truth: Tensor) -> dict[str, float]:
+    """Kernel distance of the patches of u8[N,3,S,S] to those of the truth, with its standard error
+    over pictures.
+
+    The U-statistic over pairs of pictures (Gretton et al. 2012, Eq. 4): unbiased, since no picture
+    is compared with itself or its own truth, and 0 if the two are equal.
+    """
+    pictures = []
+    for name in UNSEEN:
+        extract = EXTRACTORS[name]()
+        x, y = (features(extract, patches(images)).double() for images in (large, truth))
+        shape, width = (len(large), -1, len(large), len(x) // len(large)), x.shape[1]
+
+        def kernel(a: Tensor, b: Tensor, shape=shape, width=width) -> Tensor:
+            return ((a @ b.T / width + 1) ** 3).reshape(shape).mean((1, 3))
+
+        h = kernel(x, x) + kernel(y, y) - kernel(x, y) - kernel(y, x)
+        pictures.append(h.fill_diagonal_(0).sum(1) / (len(h) - 1))
+    each = torch.stack(pictures).mean(0)
+    return {"mean": each.mean().item(), "error": 2 * each.std().item() / len(each) ** 0.5}
+
+
+def patches(images: Tensor) -> Tensor:
+    """The 64×64 patches of u8[N,3,S,S], picture by picture, from its top left corner on."""
+    tiles = images.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)
+    return tiles.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, PATCH, PATCH)
+
+
+def measure(large: Tensor, small: Tensor, truth: Tensor) -> dict[str, dict[str, float]]:
+    """Means over the pictures with their standard errors."""
+    ssim = structural_similarity_index_measure(
+        large.float(), truth.float(), data_range=255.0, reduction="none"
+    )
+    each = {
+        "psnr": psnr(large, truth),
+        "ssim": ssim,
+        "consistency": psnr(to_uint8(reduced(to_unit(large))), small),
+    }
+    row = {
+        name: {"mean": values.mean().item(), "error": (values.std() / len(values) ** 0.5).item()}
+        for name, values in each.items()
+    }
+    return row | {"patches": patch_distance(large, truth)}
+
+
+def ways(source: str) -> dict[str, Callable[[Tensor], Tensor]]:
+    """u8[N,3,s,s] -> u8[N,3,4s,4s] by name."""
+    device = pick_device()
+    diffusion = load_pretrained(source).to(device)
+    found: dict[str, Callable[[Tensor], Tensor]] = {
+        name: lambda small, method=method: resampled(small, method)
+        for name, method in {
+            "nearest": Image.Resampling.NEAREST,
+            "bicubic": Image.Resampling.BICUBIC,
+            "Lanczos": Image.Resampling.LANCZOS,
+        }.items()
+    }
+    if (REGRESSION / "model.safetensors").is_file():
+        regression = load_pretrained(REGRESSION).to(device)
+        name = f"regression, {steps_done(REGRESSION):,} steps"
+        found[name] = lambda small: upscale(regression, small, steps=1)
+    found |= {
+        "diffusion": lambda small: upscale(diffusion, small),
+        "diffusion, 1 step": lambda small: upscale(diffusion, small, steps=1),
+        "diffusion, 5 steps": lambda small: upscale(diffusion, small, steps=5),
+        "diffusion, DDPM": lambda small: upscale(diffusion, small, sampler="ddpm"),
+    }
+    return found
+
+
+@app.command("quality")
+def quality(
+    source: Annotated[str, typer.Option("--from")] = UPSCALER,
+    number: Annotated[int, typer.Option(help="Held-out pictures.")] = 300,
+    data: Name = "folder",
+    data_root: Path = Path("data/flowers-hires"),
+    threads: Threads = None,
+) -> None:
+    """PSNR, SSIM, consistency and kernel distance of every way to enlarge."""
+    if threads:
+        torch.set_num_threads(threads)
+    _, held_out = load_pairs(data, data_root)
+    truth, small = held_out.large[:number], held_out.small[:number]
+    rows = {}
+    for name, enlarge in ways(source).items():
+        path = KEPT / f"{name.replace(' ', '-')}-{number}.safetensors"
+        if not path.is_file():
+            parts = [enlarge(part) for part in tqdm(small.split(4), desc=name, dynamic_ncols=True)]
+            save_tensors(path, {"large": torch.cat(parts)}, {"name": name})
+        rows[name] = measure(load_tensors(path)[0]["large"], small, truth)
+        print(name, rows[name], flush=True)
+    digits = {"psnr": 2, "ssim": 3, "patches": 4, "consistency": 1}
+    print_table([
+        {"enlarged by": name, **{k: told(row[k], d) for k, d in digits.items()}}
+        for name, row in rows.items()
+    ])  # fmt: skip
+    save(
+        f"upscaling-{Path(source).name}", f"upscaling.py quality --from {source} --number {number}",
+        pick_device(), {"pictures": len(truth), "size": truth.shape[-1], "rows": rows},
+    )  # fmt: skip
+
+
+def told(figure: dict[str, float], digits: int) -> str:
+    return f"{figure['mean']:.{digits}f} ± {figure['error']:.{digits}f}"
+
+
+@app.command("speed")
+def speed(source: Annotated[str, typer.Option("--from")] = UPSCALER, rounds: int = 5) -> None:
+    """Seconds that one picture of 64×64 pixels takes, to 256×256."""
+    device = pick_device()
+    denoiser = load_pretrained(source).to(device)
+    small = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
+    runs = {"upscale": lambda: upscale(denoiser, small).sum()}
+    seconds = time_in_turns(runs, rounds, device)["upscale"]
+    print(f"{statistics.median(seconds):.1f} s")
+    save("upscaling_speed", "upscaling.py speed", device, {"seconds": spread(seconds)})
+
+
+if __name__ == "__main__":
+    app()
