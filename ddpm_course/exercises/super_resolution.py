@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ddpm_course.diffusion import q_sample
+import ddpm_course as dc
 from ddpm_course.exercises.checking import Exercises, close, require, tensor_of
-from ddpm_course.schedules import cosine_schedule
 from ddpm_course.super_resolution import enlarged, reduced
 
 exercises = Exercises()
@@ -141,7 +140,7 @@ def network_input(x_t, small):
 
 
 def _test_doubted(f) -> None:
-    small, noise, schedule = _draw(SMALL), 2.5 * _draw(SMALL, 1), cosine_schedule(1000)
+    small, noise, schedule = _draw(SMALL), 2.5 * _draw(SMALL, 1), dc.cosine_schedule(1000)
     level = torch.tensor([0, 50, 200])
     got = f(small, level, noise, schedule)
     still = isinstance(got, Tensor) and tuple(got.shape) == SMALL
@@ -164,11 +163,11 @@ def _test_doubted(f) -> None:
                 before.sqrt() * small + (1 - before).sqrt() * noise
             ),
             "this is enlarged by repeating pixels; use `enlarged`.": F.interpolate(
-                q_sample(small, level, noise, schedule), scale_factor=4
+                dc.q_sample(small, level, noise, schedule), scale_factor=4
             ),
         },
     )
-    right = enlarged(q_sample(small, level, noise, schedule))
+    right = enlarged(dc.q_sample(small, level, noise, schedule))
     require(close(got, right), "it is not √ᾱ·small + √(1−ᾱ)·noise, enlarged.")
 
 
@@ -179,7 +178,7 @@ def _test_doubted(f) -> None:
 )
 def doubted(small, level, noise, schedule):
     """Small pictures f[N,3,H,W], noised as levels i64[N] say, and enlarged: f[N,3,4H,4W]."""
-    return enlarged(q_sample(small, level, noise, schedule))
+    return enlarged(dc.q_sample(small, level, noise, schedule))
 
 
 def _test_held_to(f) -> None:
