@@ -15,7 +15,7 @@ PACKAGE, PICTURE = ROOT / "ddpm_course", ROOT / "images" / "architecture.svg"
 LAYERS = {
     "tools and parts": (
         *("rng", "files", "interrupts", "schedules", "layers", "unet", "presets", "synthetic"),
-        *("data", "pairs", "subsets", "classifier", "features", "distances"),
+        *("picture_files", "data", "pairs", "subsets", "classifier", "features", "distances"),
         *("ema", "pictures", "config", "engine"),
     ),
     "diffusion": (

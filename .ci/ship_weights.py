@@ -79,12 +79,14 @@ def main(run: Path, name: str) -> None:
     root, size = settings["data_root"], settings["image_size"]
     if enlarges := denoiser.net.config["has_level"]:
         pairs, others = load_pairs(settings["data"], root)
-        errors = x0_error(denoiser, *middle_crops(others, size, MEASURED))
+        measured = min(MEASURED, len(others.large))
+        errors = x0_error(denoiser, *middle_crops(others, size, measured))
         pictures, kept = len(pairs.large), len(others.large)
     else:
         data = held_out(settings["data"], root, size)
         errors = x0_error(denoiser, data)
         pictures, kept = len(load_data(settings["data"], root, size).images), len(data.images)
+        measured = kept
 
     rows = read_rows(run / "metrics.csv")
     steps, batch_size = int(rows[-1]["step"]), settings["batch_size"]
@@ -105,7 +107,7 @@ def main(run: Path, name: str) -> None:
         trained_on=PICTURES[settings["data"]],
         pictures=pictures,
         kept=kept,
-        measured=MEASURED,
+        measured=measured,
         mirrored=", mirrored at random" if settings["flip"] else "",
         parameters=sum(p.numel() for p in denoiser.net.parameters()) / 1e6,
         last_label=(denoiser.net.config["num_classes"] or 0) - 1,
@@ -120,7 +122,7 @@ def main(run: Path, name: str) -> None:
         snrs=" | ".join(map(str, LOG_SNRS)),
         rule="|".join("---" for _ in LOG_SNRS),
         errors=" | ".join(f"{e:.4f}" for e in errors.tolist()),
-        held_out=", `held_out.csv` the x̂₀ error on 256 pictures of `val`"
+        held_out=f", `held_out.csv` the x̂₀ error on {min(MEASURED, kept)} held-out pictures"
         if (run / "held_out.csv").is_file()
         else "",
         command=command_line(settings),

@@ -167,7 +167,10 @@ upscaler)
       stretch $((seconds / 6)) "$arms/$prediction" "${photographs[@]}" \
         --prediction "$prediction" --held-out-every 500
     done
-    python3 benchmarks/choose.py "$arms"/* | tee "$out/choose-upscaler.txt"
+    if ! python3 benchmarks/choose.py "$arms"/* | tee "$out/choose-upscaler.txt"; then
+      say "FAILED: nothing could be chosen."
+      exit 1
+    fi
   fi
   read -r prediction _ < "$arms/chosen.txt"
   stretch $(($(left) - 90)) "$whole" "${photographs[@]}" --checkpoint-every 2000 \
@@ -178,10 +181,20 @@ upscaler)
   else
     failed=1; say "FAILED: ship_weights.py"
   fi
-  if [ -f "$whole/finished" ]; then
-    table upscaling regression --steps "${RUN_STEPS:-60000}" --batch-size 64
-    table upscaling quality
+  baseline=runs/upscaler-regression
+  if [ -f "$whole/finished" ] && [ ! -f "$baseline/finished" ]; then
+    resume=() && [ ! -f "$baseline/training_state.safetensors" ] || resume=(--resume)
+    code=0
+    timeout --signal=INT --kill-after=60 $(($(left) > 0 ? $(left) : 1)) \
+      python3 benchmarks/upscaling.py regression --steps "${RUN_STEPS:-60000}" --batch-size 64 \
+      "${resume[@]}" 2>> "$baseline.log" || code=$?
+    case $code in
+      0) touch "$baseline/finished" ;;
+      124 | 130 | 137) say "The baseline is not finished: run this piece again." ;;
+      *) failed=$code; say "FAILED: upscaling regression" ;;
+    esac
   fi
+  if [ -f "$baseline/finished" ]; then table upscaling quality; fi
   keep_results
   ;;
 esac

@@ -57,7 +57,7 @@ def theirs(pipe, sampler: str, number: int, steps: int) -> Tensor:
     device = pipe.unet.device
     images = pipe(
         batch_size=number, num_inference_steps=steps, output_type="pt",
-        generator=image_generators(0, number, device), **options,
+        generator=image_generators(0, number, device=device), **options,
     ).images  # fmt: skip
     return images.float().cpu() * 2 - 1
 

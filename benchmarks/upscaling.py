@@ -14,6 +14,7 @@ denoiser whose only step starts from pure noise, which tells it nothing.
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,17 +29,21 @@ from tqdm import tqdm
 import ddpm_course as dc
 from ddpm_course.batches import pair_batches
 from ddpm_course.checkpoint import steps_done
-from ddpm_course.data import bytes_of, to_uint8, to_unit
+from ddpm_course.data import to_uint8, to_unit
+from ddpm_course.distances import psnr
 from ddpm_course.features import EXTRACTORS, features
-from ddpm_course.files import load_tensors, save_tensors
+from ddpm_course.files import digest, load_tensors, save_tensors
 from ddpm_course.judge import UNSEEN
 from ddpm_course.pairs import SCALE, load_pairs
+from ddpm_course.picture_files import bytes_of
 from ddpm_course.super_resolution import reduced, upscale
-from ddpm_course.weights import UPSCALER, load_pretrained
+from ddpm_course.weights import MODEL, UPSCALER, load_pretrained
 
 REGRESSION, KEPT = Path("runs/upscaler-regression"), Path("runs/upscaling")
 PATCH = 64
 Name = Annotated[str, typer.Option(help="Data set, as of `ddpm-course train`.")]
+Way = Callable[[Tensor, int], Tensor]
+"""Small pictures u8[N,3,s,s] and a seed -> u8[N,3,4s,4s]."""
 Threads = Annotated[int | None, typer.Option(help="CPU threads; all by default.")]
 
 app = typer.Typer(pretty_exceptions_enable=False)
@@ -67,17 +72,15 @@ def train_regression(
         bar.set_postfix_str(f"loss {state.loss:.4f}")
 
 
+def drawn(diffusion: dc.Denoiser, small: Tensor, seed: int, **settings) -> Tensor:
+    return upscale(diffusion, small, seed=seed, **settings)
+
+
 def resampled(small: Tensor, method: Image.Resampling) -> Tensor:
     pictures = [Image.fromarray(image.permute(1, 2, 0).numpy()) for image in small]
     sizes = [(SCALE * picture.width, SCALE * picture.height) for picture in pictures]
     enlarged = [picture.resize(size, method) for picture, size in zip(pictures, sizes, strict=True)]
     return torch.stack([bytes_of(picture) for picture in enlarged])
-
-
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Of each pair of pictures u8[N,3,S,S], in dB."""
-    error = (a.double() - b.double()).square().mean((1, 2, 3))
-    return 10 * (255**2 / error.clamp(min=1e-9)).log10()
 
 
 def patch_distance(large: Tensor, truth: Tensor) -> dict[str, float]:
@@ -110,42 +113,39 @@ def patches(images: Tensor) -> Tensor:
 
 def measure(large: Tensor, small: Tensor, truth: Tensor) -> dict[str, dict[str, float]]:
     """Means over the pictures with their standard errors."""
+    consistency = psnr(to_uint8(reduced(to_unit(large))), small)
     ssim = structural_similarity_index_measure(
         large.float(), truth.float(), data_range=255.0, reduction="none"
     )
-    each = {
-        "psnr": psnr(large, truth),
-        "ssim": ssim,
-        "consistency": psnr(to_uint8(reduced(to_unit(large))), small),
-    }
-    row = {
-        name: {"mean": values.mean().item(), "error": (values.std() / len(values) ** 0.5).item()}
-        for name, values in each.items()
-    }
+    each = {"psnr": psnr(large, truth), "ssim": ssim, "consistency": consistency}
+    row = {name: mean_of(values) for name, values in each.items()}
     return row | {"patches": patch_distance(large, truth)}
 
 
-def ways(source: str) -> dict[str, Callable[[Tensor], Tensor]]:
-    """u8[N,3,s,s] -> u8[N,3,4s,4s] by name."""
+def mean_of(values: Tensor) -> dict[str, float]:
+    return {"mean": values.mean().item(), "error": (values.std() / len(values) ** 0.5).item()}
+
+
+def ways(source: str) -> dict[str, Way]:
     device = pick_device()
     diffusion = load_pretrained(source).to(device)
-    found: dict[str, Callable[[Tensor], Tensor]] = {
-        name: lambda small, method=method: resampled(small, method)
+    found: dict[str, Way] = {
+        name: lambda small, seed, method=method: resampled(small, method)
         for name, method in {
             "nearest": Image.Resampling.NEAREST,
             "bicubic": Image.Resampling.BICUBIC,
             "Lanczos": Image.Resampling.LANCZOS,
         }.items()
     }
-    if (REGRESSION / "model.safetensors").is_file():
+    if (REGRESSION / MODEL).is_file():
         regression = load_pretrained(REGRESSION).to(device)
         name = f"regression, {steps_done(REGRESSION):,} steps"
-        found[name] = lambda small: upscale(regression, small, steps=1)
+        found[name] = lambda small, seed: upscale(regression, small, steps=1)
     found |= {
-        "diffusion": lambda small: upscale(diffusion, small),
-        "diffusion, 1 step": lambda small: upscale(diffusion, small, steps=1),
-        "diffusion, 5 steps": lambda small: upscale(diffusion, small, steps=5),
-        "diffusion, DDPM": lambda small: upscale(diffusion, small, sampler="ddpm"),
+        "diffusion": partial(drawn, diffusion),
+        "diffusion, 1 step": partial(drawn, diffusion, steps=1),
+        "diffusion, 5 steps": partial(drawn, diffusion, steps=5),
+        "diffusion, DDPM": partial(drawn, diffusion, sampler="ddpm"),
     }
     return found
 
@@ -163,12 +163,18 @@ def quality(
         torch.set_num_threads(threads)
     _, held_out = load_pairs(data, data_root)
     truth, small = held_out.large[:number], held_out.small[:number]
+    # What is kept belongs to these pictures and these weights, whatever their names.
+    seen = {"small": small, **load_pretrained(source).state_dict()}
+    if (REGRESSION / MODEL).is_file():
+        seen |= {f"regression.{k}": v for k, v in load_pretrained(REGRESSION).state_dict().items()}
+    folder = KEPT / digest(seen)[:16]
     rows = {}
     for name, enlarge in ways(source).items():
-        path = KEPT / f"{name.replace(' ', '-')}-{number}.safetensors"
+        path = folder / f"{name.replace(' ', '-')}.safetensors"
         if not path.is_file():
-            parts = [enlarge(part) for part in tqdm(small.split(4), desc=name, dynamic_ncols=True)]
-            save_tensors(path, {"large": torch.cat(parts)}, {"name": name})
+            bar = tqdm(small.split(4), desc=name, dynamic_ncols=True)
+            large = torch.cat([enlarge(part, seed) for seed, part in enumerate(bar)])
+            save_tensors(path, {"large": large}, {"name": name})
         rows[name] = measure(load_tensors(path)[0]["large"], small, truth)
         print(name, rows[name], flush=True)
     digits = {"psnr": 2, "ssim": 3, "patches": 4, "consistency": 1}
@@ -178,7 +184,11 @@ def quality(
     ])  # fmt: skip
     save(
         f"upscaling-{Path(source).name}", f"upscaling.py quality --from {source} --number {number}",
-        pick_device(), {"pictures": len(truth), "size": truth.shape[-1], "rows": rows},
+        pick_device(),
+        {
+            "pictures": len(truth), "size": truth.shape[-1], "rows": rows,
+            "consistency of the truth": mean_of(psnr(to_uint8(reduced(to_unit(truth))), small)),
+        },
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import ImageData, to_unit
 from ddpm_course.engine import send
-from ddpm_course.pairs import SCALE, Pairs
+from ddpm_course.pairs import SCALE, SIDE, Pairs
 from ddpm_course.rng import EPOCH, IMAGES, LEVEL, generator, randn
 from ddpm_course.schedules import NoiseSchedule
 from ddpm_course.super_resolution import LEVELS, conditions, enlarged
@@ -61,24 +61,14 @@ def pair_batches(
     """Batches for super-resolution: random crops x0 f[B,3,size,size] of the large pictures, with
     the same places of the small ones, noised by a random level and enlarged.
 
-    Raises ValueError for a size that is not a multiple of 4, or larger than the pictures, and for a
-    schedule without all levels.
+    Raises ValueError as `refuse_crops` does.
     """
-    if schedule.T < LEVELS:
-        raise ValueError(
-            f"For its noise levels an upscaler's schedule has at least {LEVELS} steps, not "
-            f"{schedule.T}."
-        )
-    if size % SCALE or size > pairs.large.shape[-1]:
-        raise ValueError(
-            f"Crops of {size} pixels cannot be cut: choose a multiple of {SCALE}, at most "
-            f"{pairs.large.shape[-1]}."
-        )
+    refuse_crops(size, schedule, pairs.large.shape[-1])
     large, small = pairs.large.to(device), pairs.small.to(device)
-    rows, places = _epochs(len(large), config), pairs.small.shape[-1] - size // SCALE + 1
+    epochs, places = _epochs(len(large), config), pairs.small.shape[-1] - size // SCALE + 1
 
     def batch(step: int) -> dict[str, Tensor]:
-        index = rows(step)
+        index = epochs(step)
         draw, noise = (generator(config.seed, step, use) for use in (IMAGES, LEVEL))
         mirrored = torch.rand(len(index), generator=draw) < (0.5 if config.flip else 0)
         corners = torch.randint(places, (len(index), 2), generator=draw).tolist()
@@ -100,6 +90,21 @@ def pair_batches(
         return {"x0": x0, "low_res": cut(cond["low_res"]), "level": cond["level"]}
 
     return batch
+
+
+def refuse_crops(size: int, schedule: NoiseSchedule, side: int = SIDE) -> None:
+    """Raise ValueError for crops that pictures of `side` pixels do not hold, or that do not shrink
+    to whole pixels, and for a schedule without all levels.
+    """
+    if schedule.T < LEVELS:
+        raise ValueError(
+            f"For its noise levels an upscaler's schedule has at least {LEVELS} steps, not "
+            f"{schedule.T}."
+        )
+    if size % SCALE or size > side:
+        raise ValueError(
+            f"Crops of {size} pixels cannot be cut: choose a multiple of {SCALE}, at most {side}."
+        )
 
 
 def middle_crops(pairs: Pairs, size: int, number: int) -> tuple[ImageData, dict[str, Tensor]]:

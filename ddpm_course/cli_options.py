@@ -1,9 +1,14 @@
 """What the commands share: how they describe themselves, and where they write."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ddpm_course.engine import is_out_of_memory
 
 
 def one_of(choices) -> str:
@@ -16,7 +21,7 @@ Source = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 PRECISIONS = "auto, fp32 or bf16; auto: bf16 where the hardware multiplies it faster."
 Precision = Annotated[str, typer.Option(help=PRECISIONS)]
-Picture = Annotated[Path, typer.Option(help="Picture to write, a PNG.")]
+PictureOut = Annotated[Path, typer.Option(help="Picture to write, a PNG.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")]
 
 
@@ -26,3 +31,17 @@ def refuse_to_write(out: Path, overwrite: bool) -> None:
         raise ValueError(f"--out names a PNG file, such as flowers.png, not {out}.")
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: name another file, or add --overwrite.")
+    parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not os.access(parent, os.W_OK):
+        raise ValueError(f"{parent} may not be written to: name another folder for --out.")
+
+
+@contextmanager
+def enough_memory(way_out: str) -> Iterator[None]:
+    """Raises MemoryError with the `way_out` where what stands below runs out of memory."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(f"Out of memory: {way_out}.") from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -12,9 +12,10 @@ from tqdm import tqdm
 from ddpm_course.cli_options import (
     Device,
     Overwrite,
-    Picture,
+    PictureOut,
     Precision,
     Source,
+    enough_memory,
     one_of,
     refuse_to_write,
 )
@@ -30,7 +31,7 @@ from ddpm_course.weights import COURSE, UPSCALER, load_pretrained
 
 
 def sample_command(
-    out: Picture,
+    out: PictureOut,
     source: Source = COURSE,
     number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
     sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
@@ -70,6 +71,7 @@ def sample_command(
     if enlarge:
         refuse_larger(*denoiser.net.image_shape[1:])
     denoise = _bound(denoiser, label, guidance, number)
+    options: dict[str, Any] = {} if eta is None else {"eta": eta}
     bar = partial(tqdm, unit="step", dynamic_ncols=True)
 
     def draw(at_once: int, steps: int, progress: Callable[[Iterable], Iterable] = iter) -> Tensor:
@@ -85,7 +87,7 @@ def sample_command(
                 seed=seed,
                 device=where,
                 progress=progress,
-                **({} if eta is None else {"eta": eta}),
+                **options,
             )
 
     try:
@@ -108,7 +110,8 @@ def sample_command(
     if enlarge:
         upscaler = load_pretrained(UPSCALER).to(where)
         upscaler.max_batch = 1  # one large picture keeps a processor busy, and fits
-        with autocast(precision, where):
+        way_out = "leave --upscale out, or add --device cpu"
+        with enough_memory(way_out), autocast(precision, where):
             images = upscale(
                 upscaler, images, level=DRAWN, seed=seed,
                 progress=partial(bar, desc="upscale", total=STEPS),

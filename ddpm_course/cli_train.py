@@ -164,7 +164,7 @@ def _watch(
         f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. "
         + (
             f"Enlarge with: ddpm-course upscale --from {out} --in flower.png --out large.png"
-            if setup.shown
+            if setup.denoiser.net.config["has_level"]
             else f"Draw with: ddpm-course sample --from {out} --out flowers.png"
         )
     )

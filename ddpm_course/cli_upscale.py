@@ -11,14 +11,15 @@ from tqdm import tqdm
 from ddpm_course.cli_options import (
     Device,
     Overwrite,
-    Picture,
+    PictureOut,
     Precision,
     Source,
+    enough_memory,
     one_of,
     refuse_to_write,
 )
-from ddpm_course.data import bytes_of, open_picture
 from ddpm_course.engine import autocast
+from ddpm_course.picture_files import bytes_of, open_picture, size_of
 from ddpm_course.pictures import save_image
 from ddpm_course.runs import pick_device
 from ddpm_course.samplers import SAMPLERS
@@ -28,7 +29,7 @@ from ddpm_course.weights import UPSCALER, load_pretrained
 
 def upscale_command(
     picture: Annotated[Path, typer.Option("--in", help="Picture to enlarge.")],
-    out: Picture,
+    out: PictureOut,
     source: Source = UPSCALER,
     level: Annotated[
         int, typer.Option(help=f"Noise it gets first: 0 if it is right, up to {LEVELS} if not.")
@@ -42,11 +43,12 @@ def upscale_command(
 ) -> None:
     """Make a picture four times as wide and high, with the detail that flowers have."""
     refuse_to_write(out, overwrite)
-    image = open_picture(picture, "name a picture with --in")
-    refuse_larger(image.height, image.width)
+    mend = "name a picture with --in"
+    refuse_larger(*size_of(picture, mend))
+    image = open_picture(picture, mend)
     where = pick_device(device)
     denoiser = load_pretrained(source).to(where)
-    with autocast(precision, where):
+    with enough_memory("choose a smaller picture, or --device cpu"), autocast(precision, where):
         [large] = upscale(
             denoiser, bytes_of(image)[None], level=level, sampler=sampler, steps=steps, seed=seed,
             progress=partial(tqdm, total=steps, unit="step", dynamic_ncols=True),

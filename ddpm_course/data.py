@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ddpm_course.files import load_tensors, save_tensors
+from ddpm_course.picture_files import bytes_of, middle_square, pictures_below, square
 from ddpm_course.rng import generator
 from ddpm_course.synthetic import synthetic_flowers
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 STARTER, STARTER_COLUMNS = Path(__file__).parent / "starter.png", 16
 TRIES, PAUSE, STALLED = 3, 2.0, 60.0  # tries, and seconds after the first and without a byte
 OFFLINE = "Without it, `ddpm-course train --data starter` learns from flowers in the package."
@@ -133,22 +132,12 @@ def folder(root: Path | str, size: int) -> ImageData:
     sources = pictures_below(Path(root))
 
     def load(path: Path) -> Tensor:
-        return square(path, size, "replace or remove it", _middle)
+        return square(path, size, "replace or remove it", middle_square)
 
     def decode() -> ImageData:
         return ImageData(torch.stack([load(path) for path in sources]), None)
 
     return _cached(Path(root) / ".ddpm_course" / f"{size}px.safetensors", sources, decode)
-
-
-def pictures_below(root: Path) -> list[Path]:
-    """Every picture below a folder, sorted. Raises FileNotFoundError where there is none."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder of pictures: name one with --data-root.")
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
-    if not found:
-        raise FileNotFoundError(f"{root} holds no pictures ({', '.join(PICTURES)}).")
-    return found
 
 
 def starter(root: Path | str, size: int) -> ImageData:
@@ -226,39 +215,6 @@ def example_images(number: int, size: int) -> tuple[Tensor, str]:
     """A few pictures of `example_data`, always the same, u8[number,3,size,size]; its sentence."""
     data, source = example_data(size)
     return data.images[torch.randperm(len(data.images), generator=generator(0))[:number]], source
-
-
-def square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:
-    """A picture as u8[3,size,size], cropped by `crop`, then squeezed to a square."""
-    cropped = open_picture(path, mend, crop)
-    return bytes_of(cropped.resize((size, size), Image.Resampling.LANCZOS))
-
-
-def open_picture(
-    path: Path, mend: str, crop: Callable[[Image.Image], Image.Image] = ImageOps.exif_transpose
-) -> Image.Image:
-    """A picture in RGB, cropped by `crop`; by default all of it, upright as its EXIF data say.
-
-    Raises ValueError for a bad one: whatever Pillow says of it becomes one sentence, with `mend` as
-    the way out.
-    """
-    try:
-        with Image.open(path) as image:
-            return crop(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"The picture {path} cannot be read ({error}): {mend}.") from error
-
-
-def bytes_of(picture: Image.Image) -> Tensor:
-    """A picture in RGB as u8[3,H,W]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
-
-
-def _middle(image: Image.Image) -> Image.Image:
-    """The middle square of a picture, turned upright as its EXIF data say."""
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    side = min(upright.size)
-    return ImageOps.fit(upright, (side, side))
 
 
 def _cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData]) -> ImageData:

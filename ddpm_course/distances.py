@@ -1,7 +1,7 @@
-"""How far apart two sets of pictures are, and which picture lies near which.
+"""How far apart two sets of pictures are, which picture lies near which, and how near.
 
-Everything here works on features f[N,D], one row a picture, whatever they are: raw pixels, or what
-a network sees. Sums are taken in float64 on the features' device.
+Distances work on features f[N,D], one row a picture, whatever they are: raw pixels, or what a
+network sees. Sums are taken in float64 on the features' device.
 """
 
 import torch
@@ -43,6 +43,14 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
         return (k.sum() - k.trace()) / (len(x) * (len(x) - 1))
 
     return (within(a) + within(b) - 2 * kernel(a, b).mean()).item()
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of pictures u8[N,3,H,W], each with its own: 10·log₁₀ of 255² over
+    the mean squared error, f64[N] in dB; infinite where two are equal.
+    """
+    error = (a.double() - b.double()).square().mean((1, 2, 3))
+    return 10 * (255**2 / error).log10()
 
 
 def nearest(

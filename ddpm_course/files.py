@@ -84,7 +84,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None =
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     told = {"format": "pt"}
     if metadata is not None:  # one key, for several are written in random order
-        told = {"metadata": json.dumps({"sha256": _digest(tensors), **metadata})}
+        told = {"metadata": json.dumps({"sha256": digest(tensors), **metadata})}
     data = safetensors.torch.save(tensors, told)
     with atomic(path) as temporary:
         temporary.write_bytes(data)
@@ -105,7 +105,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if not isinstance(metadata, dict):
             raise ValueError("its metadata are no JSON object")
-        if metadata.pop("sha256", None) not in (None, _digest(tensors)):  # None: by other programs
+        if metadata.pop("sha256", None) not in (None, digest(tensors)):  # None: by other programs
             raise ValueError("its checksum differs")
     except (SafetensorError, ValueError, RecursionError) as error:
         why = textwrap.shorten(str(error), 120, placeholder=" …")
@@ -115,9 +115,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, metadata
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
+def digest(tensors: dict[str, Tensor]) -> str:
     """SHA-256 over the tensors' bytes, in the order of their names."""
-    digest = hashlib.sha256()
+    made = hashlib.sha256()
     for _, tensor in sorted(tensors.items()):
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
-    return digest.hexdigest()
+        made.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+    return made.hexdigest()

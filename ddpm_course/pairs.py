@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 from torch import Tensor
 
-from ddpm_course.data import bytes_of, pictures_below, square
+from ddpm_course.picture_files import bytes_of, pictures_below, square
 from ddpm_course.rng import generator
 from ddpm_course.synthetic import synthetic_flowers
 
@@ -40,10 +40,15 @@ def load_pairs(name: str, root: Path | str) -> tuple[Pairs, Pairs]:
     Raises ValueError for an unknown name or a picture that is too small, FileNotFoundError where
     there are none.
     """
-    if name not in LARGE:
-        raise ValueError(f"Super-resolution learns from {', '.join(LARGE)}; --data {name} is none.")
+    refuse_unknown(name)
     train, held_out = LARGE[name](Path(root))
     return make_pairs(train), make_pairs(held_out)
+
+
+def refuse_unknown(name: str) -> None:
+    """Raise ValueError for a name that is not in `LARGE`."""
+    if name not in LARGE:
+        raise ValueError(f"Super-resolution learns from {', '.join(LARGE)}; --data {name} is none.")
 
 
 def make_pairs(large: Tensor) -> Pairs:
@@ -67,14 +72,13 @@ def spoilt(large: Tensor, draw: torch.Generator) -> Tensor:
 
 def middle(image: Image.Image) -> Image.Image:
     """The middle 224×224 pixels of a picture that was first reduced by the largest whole factor
-    that leaves so many: averaging whole pixels blurs nothing, as interpolation would.
+    that leaves so many: each pixel is the mean of whole pixels, sharper than interpolation.
     """
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    if min(upright.size) < SIDE:
+    if min(image.size) < SIDE:
         raise ValueError(
             f"{' × '.join(map(str, image.size))} pixels are fewer than {SIDE} × {SIDE}"
         )
-    reduced = upright.reduce(min(upright.size) // SIDE)
+    reduced = image.reduce(min(image.size) // SIDE)
     left, top = ((length - SIDE) // 2 for length in reduced.size)
     return reduced.crop((left, top, left + SIDE, top + SIDE))
 

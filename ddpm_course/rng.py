@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# What a draw of training is for: the last part of its generator's name.
-EPOCH, IMAGES, TIMES, NOISE, DROPOUT, LEVEL = range(6)
+# What a draw is for: the last part of its generator's name. Training names (seed, step, use),
+# enlarging (seed, picture, use); drawing from noise alone names (seed, picture).
+EPOCH, IMAGES, TIMES, NOISE, DROPOUT, LEVEL, DOUBT, DETAIL = range(8)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
@@ -30,10 +31,12 @@ def generator(*name: int, device: torch.device | str = "cpu") -> torch.Generator
 
 
 def image_generators(
-    seed: int, number: int, device: torch.device | str = "cpu"
+    seed: int, number: int, use: Sequence[int] = (), device: torch.device | str = "cpu"
 ) -> list[torch.Generator]:
-    """One generator an image: image k looks the same however many are drawn beside it."""
-    return [generator(seed, k, device=device) for k in range(number)]
+    """One generator an image, named (seed, k, *use): image k looks the same however many are drawn
+    beside it.
+    """
+    return [generator(seed, k, *use, device=device) for k in range(number)]
 
 
 def randn(

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ddpm_course.batches import Batches, image_batches, middle_crops, pair_batches
+from ddpm_course.batches import Batches, image_batches, middle_crops, pair_batches, refuse_crops
 from ddpm_course.checkpoint import STATE
 from ddpm_course.config import FREE as FREE_IN_CONFIG
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import download_flowers102, held_out, load_data
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.files import read_json
-from ddpm_course.pairs import load_pairs
+from ddpm_course.pairs import load_pairs, refuse_unknown
 from ddpm_course.parallel import first_process_first, join_processes
 from ddpm_course.presets import PRESETS
 from ddpm_course.progress import WithConditions
@@ -107,6 +107,9 @@ def prepare(settings: dict) -> Setup:
     enlarges, conditional = network.get("has_level", False), settings["conditional"]
     if enlarges and conditional:
         raise ValueError("--conditional belongs to networks that draw: the upscaler has no labels.")
+    if enlarges:
+        refuse_unknown(name)
+        refuse_crops(size, schedule)
 
     shown: dict[str, Tensor] = {}
     with first_process_first():

@@ -124,15 +124,16 @@ def sample(
     steps: int = 50,
     spacing: str = "trailing",
     seed: int = 0,
+    use: Sequence[int] = (),
     device: torch.device | str = "cpu",
     progress: Callable[[Iterable], Iterable] = iter,
     **options,
 ) -> Tensor:
     """Draw a batch f[B,*] of the given shape from pure noise.
 
-    Image k depends on (seed, k) alone, not on how many are drawn beside it. `progress` wraps the
-    iterator of steps (`tqdm`, say); `options` go to the sampler (`eta`, `variance`). A denoiser
-    with dropout must be in eval mode.
+    Image k depends on (seed, k) alone, not on how many are drawn beside it; `use` tells apart draws
+    of one seed for different ends (`rng`). `progress` wraps the iterator of steps (`tqdm`, say);
+    `options` go to the sampler (`eta`, `variance`). A denoiser with dropout must be in eval mode.
 
     Raises ValueError for an unknown sampler, spacing or option, or steps outside 1..T.
     """
@@ -141,7 +142,7 @@ def sample(
     known = list(inspect.signature(SAMPLERS[sampler]).parameters)[5:]  # the first five are ours
     if other := options.keys() - set(known):
         raise ValueError(f"The sampler {sampler} takes no {min(other)}.")
-    generators = image_generators(seed, shape[0], device)
+    generators = image_generators(seed, shape[0], use, device)
     ts = timesteps(schedule, steps, spacing)
     x_T = randn(shape, generators, device=device)
     walk = SAMPLERS[sampler](denoise, x_T, schedule, ts, generators, **options)

@@ -1,7 +1,6 @@
 """Live panels that draw from a denoiser: step by step, so that they can be stopped, or at once."""
 
 import asyncio
-import math
 import time
 
 import ipywidgets as w
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from ddpm_course.data import species, to_uint8, to_unit
 from ddpm_course.diffusion import Denoise, Denoiser, guided, q_sample
+from ddpm_course.distances import psnr
 from ddpm_course.pictures import png_bytes
-from ddpm_course.rng import LEVEL, generator, image_generators, randn
+from ddpm_course.rng import DOUBT, image_generators, randn
 from ddpm_course.samplers import SAMPLERS
 from ddpm_course.schedules import timesteps
 from ddpm_course.super_resolution import LEVELS, reduced, upscale
@@ -120,18 +120,18 @@ def level_explorer(denoiser: Denoiser, small: Tensor) -> w.VBox:
     seed = w.IntSlider(value=0, min=0, max=9, description="seed")
     for slider in (level, seed):
         slider.continuous_update = False  # a picture takes longer than a hand moves
-    width = w.Layout(width=f"{2 * TILE}px")
+    width, device = w.Layout(width=f"{2 * TILE}px"), next(denoiser.parameters()).device
     told, drawn = (w.Image(format="png", layout=width) for _ in range(2))
     text = w.Label()
 
     def redraw(change=None) -> None:
         large = upscale(denoiser, small[None], level=level.value, seed=seed.value, steps=5)
-        noise = randn((1, *small.shape), [generator(seed.value, 0, LEVEL)])
+        draws = image_generators(seed.value, 1, (DOUBT,), device)
+        noise = randn((1, *small.shape), draws, device=device).cpu()
         noisy = q_sample(to_unit(small[None]), level.value, noise, denoiser.schedule)
         told.value, drawn.value = (png_bytes(x, 2 * TILE) for x in (noisy, to_unit(large)))
-        error = (to_uint8(reduced(to_unit(large))).double() - small).square().mean()
-        decibels = 10 * math.log10(255**2 / max(error.item(), 1e-2))
-        text.value = f"level {level.value}: made small again, it agrees to {decibels:.0f} dB"
+        agrees = psnr(to_uint8(reduced(to_unit(large))), small[None]).item()
+        text.value = f"level {level.value}: made small again, it agrees to {agrees:.0f} dB"
 
     for slider in (level, seed):
         slider.observe(redraw, "value")

@@ -107,6 +107,7 @@ def here(tmp_path, monkeypatch, trained):
     (tmp_path / "pictures" / "broken.jpg").write_bytes(b"no picture")
     Image.new("RGB", (9, 9)).save("there.png")
     Image.new("RGB", (129, 8)).save("wide.png")
+    Image.new("I;16", (9, 9)).save("deep.png")
     (tmp_path / "file").write_text("a file")
     return tmp_path
 
@@ -364,7 +365,10 @@ def test_help_lists_the_commands_from_any_folder(tmp_path):
         text=True,
     )
     assert done.returncode == 0
-    assert all(f" {name} " in done.stdout for name in ("train", "sample", "download"))
+    assert all(
+        f" {name} " in done.stdout
+        for name in ("train", "sample", "upscale", "evaluate", "export", "download")
+    )
     assert done.stderr == ""
     assert list(tmp_path.iterdir()) == []
 
@@ -383,8 +387,8 @@ BAD_TRAINING = {
     "--preset huge": "Unknown preset 'huge': choose one of tiny, small, base, large, upscaler",
     "--preset upscaler --conditional": "--conditional belongs to networks that draw",
     "--preset upscaler --data starter": "Super-resolution learns from flowers102, folder, synth",
-    "--preset upscaler --data folder --data-root flowers": "flowers holds no pictures",
-    "--preset upscaler --data folder --data-root pictures": "broken.jpg cannot be read .* replace",
+    "--preset upscaler --timesteps 200 --data folder --data-root flowers": "flowers holds no pict",
+    "--preset upscaler --timesteps 200 --data folder --data-root pictures": "broken.jpg .* replace",
     "--preset upscaler --timesteps 200 --image-size 228": "Crops of 228 pixels cannot be cut: ",
     "--preset upscaler --timesteps 100": "an upscaler's schedule has at least 200 steps, not 100",
     "--schedule cubic": "Unknown schedule 'cubic': choose one of .*linear",
@@ -460,10 +464,11 @@ BAD_ENLARGING = {
     "--in file": "file cannot be read",
     "--in folder.png": "folder.png cannot be read",
     "--in wide.png": "129 × 8 pixels would become 516 × 32, .* GB of memory: at most 128 a side",
+    "--in deep.png": "its pixels are of kind I;16; save it with 8 bits a channel",
     "--out there.png": "there.png exists: .*--overwrite",
     "--out new.jpg": "--out names a PNG file.*not new.jpg",
-    "--level 201": "The level runs from 0 to 200, not 201",
-    "--level -1": "The level runs from 0 to 200, not -1",
+    "--level 51": "The level runs from 0 to 50, not 51",
+    "--level -1": "The level runs from 0 to 50, not -1",
     "--steps 0": "steps.*0",
     "--sampler euler": "Unknown sampler 'euler'",
     "--seed -1": "seed must be 0 or more",
@@ -542,6 +547,44 @@ def test_drawing_more_than_fits_says_what_does(here, monkeypatch, capsys, room, 
     assert_one_sentence(sentence, f"Out of memory with 6 images at once on cpu: {told}", capsys)
     if room:
         assert command(*NEW_PICTURE, "--number", "9", "--batch-size", "3") == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (
+            (*NEW_LARGE, "--from", "enlarger"),
+            "Out of memory: choose a smaller picture, or --device",
+        ),
+        ((*NEW_PICTURE, "--upscale"), "Out of memory: leave --upscale out, or add --device cpu"),
+    ],
+)
+def test_enlarging_more_than_fits_says_what_to_do(here, monkeypatch, capsys, args, told):
+    monkeypatch.setattr(weights, "SHIPPED", here / "shipped")
+    save_pretrained(f"shipped/{weights.UPSCALER}", weights_of(**ENLARGES))
+    forward = UNet.forward
+
+    def cramped(net, x, *rest, **cond):
+        if "low_res" in cond:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(net, x, *rest, **cond)
+
+    monkeypatch.setattr(UNet, "forward", cramped)
+    assert_one_sentence(command(*args), told, capsys)
+
+
+def test_what_would_become_too_large_is_refused_before_it_is_drawn(here, capsys):
+    net = UNet(channels=(8,), attention_levels=(), blocks=1, image_size=256, head_dim=8)
+    save_pretrained("wide", Denoiser(randomise(net), cosine_schedule(50), "v"))
+    sentence = command(*NEW_PICTURE, "--from", "wide", "--upscale")
+    assert_one_sentence(sentence, "256 × 256 pixels would become 1024 × 1024", capsys)
+
+
+def test_a_picture_is_not_computed_for_a_folder_that_may_not_be_written_to(here, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (here, os.W_OK))
+    for args in (NEW_PICTURE, (*NEW_LARGE, "--from", "enlarger", "--out", "new/large.png")):
+        told = f"ddpm-course: {here} may not be written to: name another folder for --out."
+        assert command(*args) == told
 
 
 def test_half_a_download_is_named_with_a_way_out(here, real_flowers, capsys):

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from scipy import linalg, stats
+from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ddpm_course.distances import frechet_distance, kernel_distance, nearer_share, nearest
+from ddpm_course.distances import frechet_distance, kernel_distance, nearer_share, nearest, psnr
 
 
 def rows(number, width, seed=0, scale=1.0, shift=0.0):
@@ -132,3 +133,13 @@ def test_nearer_share_is_the_mann_whitney_statistic():
     assert nearer_share(drawn, held_out) == pytest.approx(u / 600)
     assert nearer_share(drawn, drawn) == 0.5
     assert nearer_share(torch.zeros(3), torch.ones(4)) == 1
+
+
+def test_psnr_is_that_of_torchmetrics_picture_by_picture():
+    a, b = byte_pictures(5, 0), byte_pictures(5, 1)
+    wanted = [
+        peak_signal_noise_ratio(x.double(), y.double(), data_range=255.0).item()
+        for x, y in zip(a, b, strict=True)
+    ]
+    assert psnr(a, b).tolist() == pytest.approx(wanted, rel=1e-9)
+    assert psnr(a, a).tolist() == [float("inf")] * 5

@@ -1,5 +1,6 @@
 """Photographs beside their spoilt copies, and the batches of crops that are made of them."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -10,8 +11,9 @@ from torch.nn.functional import interpolate
 
 from ddpm_course import TrainConfig, cosine_schedule, pairs, super_resolution, to_unit
 from ddpm_course.batches import middle_crops, pair_batches
-from ddpm_course.data import bytes_of
 from ddpm_course.pairs import Pairs, load_pairs, make_pairs, middle
+from ddpm_course.picture_files import bytes_of
+from ddpm_course.rng import LEVEL, generator, randn
 from ddpm_course.schedules import NoiseSchedule
 from ddpm_course.super_resolution import LEVELS, enlarged
 from ddpm_course.synthetic import synthetic_flowers
@@ -47,12 +49,16 @@ def test_noise_is_of_any_strength_up_to_the_worst(monkeypatch):
 
 
 def test_blur_softens_an_edge_more_or_less(monkeypatch):
+    """A Gaussian's: blurred by 8·r, an edge of 255 rises by 255·4 / (√2π·8·r) a small pixel."""
     spoil(monkeypatch, blur=8.0)
-    edge = torch.zeros(40, 3, 64, 64, dtype=torch.uint8)
-    edge[..., 32:] = 255
+    edge = torch.zeros(40, 3, 128, 128, dtype=torch.uint8)
+    edge[..., 64:] = 255
     steepest = make_pairs(edge).small.float().diff(dim=-1).amax((1, 2, 3))
     assert steepest.max() > 150
-    assert steepest.min() < 100
+    drawn = torch.stack([torch.rand(3, generator=generator(0, k))[0] for k in range(40)])
+    wide = drawn > 0.6  # wide enough for one small pixel to be a tangent
+    slope = 255 * 4 / (math.sqrt(2 * math.pi) * 8 * drawn)
+    torch.testing.assert_close(steepest[wide], slope[wide], rtol=0.1, atol=0)
 
 
 def test_quality_leaves_traces(monkeypatch):
@@ -84,6 +90,27 @@ def test_a_picture_that_is_too_small_is_refused(tmp_path):
         load_pairs("folder", tmp_path)
 
 
+def test_photographs_are_turned_upright_before_they_are_judged_and_cut(tmp_path):
+    """EXIF orientation 6: stored lying, shown standing, so 224 wide and 250 high."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = Image.new("RGB", (250, 224))
+    lying.paste("red", (0, 0, 125, 224))  # the left half goes to the top
+    for k in range(10):
+        lying.save(tmp_path / f"{k}.png", exif=exif)
+    [upright] = load_pairs("folder", tmp_path)[1].large
+    assert (upright[0, 10].min(), upright[0, 213].max()) == (255, 0)
+    lying.crop((0, 0, 250, 223)).save(tmp_path / "7.png", exif=exif)
+    with pytest.raises(ValueError, match=r"7\.png cannot be read \(223 × 250 pixels are fewer"):
+        load_pairs("folder", tmp_path)
+
+
+def test_no_more_than_300_are_held_out(monkeypatch):
+    many = torch.arange(3100).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 4, 4)
+    monkeypatch.setattr(pairs, "synthetic_flowers", lambda *a, **k: (many, None))
+    assert [len(part.large) for part in load_pairs("synthetic", "nowhere")] == [2800, 300]
+
+
 def test_a_tenth_of_a_folder_is_held_out_and_never_trained_on(tmp_path):
     for k in range(20):
         Image.new("RGB", (224, 224), (12 * k, 0, 0)).save(tmp_path / f"{k:02}.png")
@@ -97,7 +124,7 @@ def test_a_tenth_of_a_folder_is_held_out_and_never_trained_on(tmp_path):
     assert torch.equal(again.small, held_out.small)
 
 
-def test_what_there_is_no_super_resolution_of(tmp_path, real_flowers):
+def test_what_there_is_no_super_resolution_of(tmp_path):
     with pytest.raises(ValueError, match=r"learns from flowers102, folder, synthetic; --data cats"):
         load_pairs("cats", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"not complete under .*ddpm-course download"):
@@ -106,11 +133,6 @@ def test_what_there_is_no_super_resolution_of(tmp_path, real_flowers):
         Image.new("RGB", (224, 224)).save(tmp_path / f"{k}.png")
     with pytest.raises(ValueError, match="10 pictures are the fewest, not 9"):
         load_pairs("folder", tmp_path)
-    with Image.open(real_flowers / "flowers-102/jpg/image_00001.jpg") as first:
-        small = min(first.size) < 224
-    if small:
-        with pytest.raises(ValueError, match="needs the photographs as Oxford publishes them"):
-            load_pairs("flowers102", real_flowers)
 
 
 def test_of_flowers102_val_is_held_out(tmp_path, monkeypatch):
@@ -127,6 +149,9 @@ def test_of_flowers102_val_is_held_out(tmp_path, monkeypatch):
     colours = [part.large[:, :, 0, 0].tolist() for part in (train, held_out)]
     assert colours == [[[255, 0, 0], [0, 255, 0]], [[0, 0, 255]]]
     assert held_out.small.shape == (1, 3, 56, 56)
+    monkeypatch.setattr(pairs, "SIDE", 600)
+    with pytest.raises(ValueError, match=r"500 × 667 .* the photographs as Oxford publishes them"):
+        load_pairs("flowers102", tmp_path)
 
 
 # ---- batches of crops
@@ -179,7 +204,8 @@ def test_the_small_picture_is_as_noisy_as_its_level_says(monkeypatch):
     schedule = cosine_schedule(1000)
     black = torch.zeros(4, 3, 128, 128, dtype=torch.uint8)
     data = Pairs(black, black[..., ::4, ::4])
-    batch = pair_batches(data, replace(CONFIG, batch_size=400), schedule, 128)(0)
+    config = replace(CONFIG, batch_size=400, flip=False)
+    batch = pair_batches(data, config, schedule, 128)(0)
     level = batch["level"]
     assert level.min() < 5
     assert level.max() > LEVELS - 5
@@ -189,6 +215,9 @@ def test_the_small_picture_is_as_noisy_as_its_level_says(monkeypatch):
         batch["low_res"].flatten(1).std(1), (1 - abar).sqrt(), rtol=0.1, atol=1e-4
     )
     torch.testing.assert_close(batch["low_res"].flatten(1).mean(1), -abar.sqrt(), rtol=0, atol=0.03)
+    noise = interpolate(randn((400, 3, 32, 32), generator(CONFIG.seed, 0, LEVEL)), scale_factor=4)
+    abar = abar[:, None, None, None]
+    torch.testing.assert_close(batch["low_res"], (1 - abar).sqrt() * noise - abar.sqrt())
 
 
 def test_pair_batches_are_functions_of_the_step_and_see_every_picture_once():

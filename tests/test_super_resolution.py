@@ -1,5 +1,6 @@
 """Enlarging: what a network is told, what its answers are held to, and what comes out."""
 
+import numpy as np
 import pytest
 import torch
 from conftest import randomise
@@ -18,10 +19,12 @@ from ddpm_course import (
     to_uint8,
     to_unit,
 )
-from ddpm_course.data import ImageData, bytes_of
+from ddpm_course.data import ImageData
+from ddpm_course.distances import psnr
 from ddpm_course.evaluation import x0_error
 from ddpm_course.layers import SelfAttention
-from ddpm_course.rng import LEVEL, generator, randn
+from ddpm_course.picture_files import bytes_of
+from ddpm_course.rng import DETAIL, DOUBT, generator, randn
 from ddpm_course.super_resolution import (
     LARGEST,
     LEVELS,
@@ -60,11 +63,6 @@ def flowers(number, size):
     return synthetic_flowers(number, size, seed=0)[0]
 
 
-def psnr(a, b):
-    error = (a.float() - b.float()).square().mean().item()
-    return -10 * torch.tensor(error / 255**2).log10().item()
-
-
 def test_resizing_is_that_of_pillow():
     """Antialiased on the way down: what a photograph program does, within a grey level."""
     large = flowers(1, 64)
@@ -97,8 +95,8 @@ def test_a_consistent_estimate_keeps_what_agrees_and_mends_what_does_not():
     torch.testing.assert_close(flat(torch.zeros(1, 3, 32, 32), 5), torch.full((1, 3, 32, 32), 0.5))
     wrong = (truth + 0.2 * randn(truth.shape, generator(0)) - 0.3).clamp(-1, 1)
     mended = consistent(lambda x, t: wrong, small)(truth, 5)
-    assert psnr(to_uint8(reduced(wrong)), to_uint8(small)) < 20
-    assert psnr(to_uint8(reduced(mended)), to_uint8(small)) > 35
+    assert psnr(to_uint8(reduced(wrong)), to_uint8(small)).max() < 20
+    assert psnr(to_uint8(reduced(mended)), to_uint8(small)).min() > 35
     assert mended.abs().max() <= 1
 
 
@@ -122,7 +120,7 @@ def test_the_noise_of_a_level_is_drawn_once_and_said():
     (*_, first, level), (*_, second, _) = denoiser.net.heard
     assert level.tolist() == [50, 50]
     assert torch.equal(first, second)
-    noise = torch.stack([randn((3, 16, 16), generator(7, k, LEVEL)) for k in range(2)])
+    noise = torch.stack([randn((3, 16, 16), generator(7, k, DOUBT)) for k in range(2)])
     torch.testing.assert_close(first, enlarged(q_sample(to_unit(small), 50, noise, SCHEDULE)))
 
 
@@ -130,7 +128,7 @@ def test_only_a_picture_without_noise_is_held_to():
     small, denoiser = flowers(1, 16), Denoiser(Told(), SCHEDULE, "x0")
     denoiser.net.forward = lambda x, t, low_res, level: torch.zeros_like(x)
     believed, doubted = (upscale(denoiser, small, level=level, steps=2) for level in (0, 1))
-    assert psnr(to_uint8(reduced(to_unit(believed))), small) > 35
+    assert psnr(to_uint8(reduced(to_unit(believed))), small).min() > 35
     assert (doubted.int() - 128).abs().max() <= 1
 
 
@@ -143,7 +141,7 @@ def test_upscaling_is_sampling_with_conditions():
     small = flowers(2, 8)
     x = to_unit(small)
     told = {"low_res": enlarged(x), "level": torch.zeros(2, dtype=torch.long)}
-    noise = torch.stack([randn((3, 32, 32), generator(3, k)) for k in range(2)])
+    noise = torch.stack([randn((3, 32, 32), generator(3, k, DETAIL)) for k in range(2)])
     walk = ddim(
         consistent(denoiser.bind(**told), x), noise, SCHEDULE, timesteps(SCHEDULE, 4, "trailing")
     )
@@ -159,8 +157,12 @@ def test_pictures_of_any_shape_come_out_four_times_as_large(size):
     small = torch.randint(256, (1, 3, *size), generator=generator(0)).to(torch.uint8)
     denoiser = told(levels=5)
     assert upscale(denoiser, small, steps=1).shape == (1, 3, 4 * size[0], 4 * size[1])
-    [(x, *_)] = denoiser.net.heard
+    [(x, *_, low_res, _)] = denoiser.net.heard
     assert [length % 16 for length in x.shape[2:]] == [0, 0]
+    below, right = (-length % 4 for length in size)
+    continued = to_unit(small).numpy()
+    continued = np.pad(continued, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
+    torch.testing.assert_close(low_res, enlarged(torch.from_numpy(continued)))
 
 
 def test_what_cannot_be_enlarged_is_refused():
@@ -171,9 +173,22 @@ def test_what_cannot_be_enlarged_is_refused():
     for level in (-1, LEVELS + 1):
         with pytest.raises(ValueError, match=f"from 0 to {LEVELS}, not {level}"):
             upscale(told(), small, level=level)
+    short = Denoiser(Told(), cosine_schedule(100), "x0")
+    with pytest.raises(ValueError, match="from 0 to 100, not 101"):
+        upscale(short, small, level=101)
+    for wrong in (small.float(), small[0], small[:, :1], small[:0]):
+        with pytest.raises(ValueError, match=r"Small pictures are u8\[N,3,H,W\], not torch\."):
+            upscale(told(), wrong)
     with pytest.raises(ValueError, match=r"129 × 100 pixels would become 516 × 400, .* 0\.4 GB"):
         upscale(told(), torch.zeros(1, 3, 100, 129, dtype=torch.uint8))
     refuse_larger(128, 128)
+
+
+def test_damaged_weights_draw_no_picture():
+    denoiser = told()
+    denoiser.net.forward = lambda x, t, low_res, level: torch.full_like(x, torch.nan)
+    with pytest.raises(ValueError, match="came out as NaN"):
+        upscale(denoiser, flowers(1, 8), steps=1)
 
 
 def test_enlarging_costs_what_was_promised():

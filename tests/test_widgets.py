@@ -26,9 +26,10 @@ from ddpm_course import (
 )
 from ddpm_course.data import to_uint8, to_unit
 from ddpm_course.diffusion import Denoiser
+from ddpm_course.distances import psnr
 from ddpm_course.explorer import explorer_page, static_explorer
 from ddpm_course.pictures import png_bytes
-from ddpm_course.rng import LEVEL, generator, image_generators, randn
+from ddpm_course.rng import DOUBT, generator, image_generators, randn
 from ddpm_course.sampling_panel import GuidancePanel, SamplingPanel, level_explorer
 from ddpm_course.super_resolution import reduced, upscale
 
@@ -198,14 +199,13 @@ def test_the_level_explorer_enlarges_what_it_was_told():
     text = [part for part in parts(panel) if isinstance(part, w.Label)][-1]
 
     def expect(at, seed):
-        noise = randn((1, 3, 8, 8), [generator(seed, 0, LEVEL)])
+        noise = randn((1, 3, 8, 8), [generator(seed, 0, DOUBT)])
         noisy = q_sample(to_unit(small[None]), at, noise, denoiser.schedule)
         large = upscale(denoiser, small[None], level=at, seed=seed, steps=5)
         assert told.value == png_bytes(noisy, 256)
         assert drawn.value == png_bytes(to_unit(large), 256)
-        again = to_uint8(reduced(to_unit(large))).double()
-        decibels = 10 * (255**2 / (again - small).square().mean()).log10()
-        assert text.value == f"level {at}: made small again, it agrees to {decibels:.0f} dB"
+        agrees = psnr(to_uint8(reduced(to_unit(large))), small[None]).item()
+        assert text.value == f"level {at}: made small again, it agrees to {agrees:.0f} dB"
 
     expect(0, 0)
     level.value = 120
