@@ -2,26 +2,28 @@
 
 Every variant is trained from several seeds; the flowers that it draws are judged against `val`,
 class by class equally many, beside the floor of real flowers. A difference between two variants is
-told with its spread over the seeds, and called undecided where it is smaller than twice its
-standard error. What was drawn is kept in runs/ablations: a run that was stopped goes on.
+told with its standard error over the seeds, and called undecided where 0 lies in its 95 % interval
+of Student's t; seven differences are looked at, and that is not corrected for. What was drawn is
+kept in runs/ablations: a run that was stopped goes on.
 """
 
 import math
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 from judging import cell, collect, set_up
-from measuring import pick_device, print_table, save
+from measuring import kept, pick_device, print_table, save
+from scipy import stats
 
 import ddpm_course as dc
 from ddpm_course.data import ImageData, flowers102
 from ddpm_course.engine import autocast
-from ddpm_course.files import load_tensors, save_tensors
 from ddpm_course.judge import draw_classes
 
 OUT = Path("runs/ablations")
@@ -84,7 +86,8 @@ def difference(better: str, than: str, results: dict) -> dict:
     a, b = (results[name]["kernel"]["values"] for name in (better, than))
     each = [x - y for x, y in zip(a, b, strict=True)]
     mean, error = statistics.mean(each), statistics.stdev(each) / math.sqrt(len(each))
-    verdict = "undecided" if abs(mean) < 2 * error else "lower" if mean < 0 else "higher"
+    bound = stats.t.ppf(0.975, len(each) - 1) * error  # 4.3 standard errors for three seeds
+    verdict = "undecided" if abs(mean) < bound else "lower" if mean < 0 else "higher"
     return {"of": better, "against": than, "kernel": mean, "error": error, "verdict": verdict}
 
 
@@ -105,6 +108,8 @@ def main(
         network["channels"] = tuple(map(int, channels.split(",")))
     if threads:
         torch.set_num_threads(threads)
+    if seeds < 2:
+        raise ValueError("A spread over seeds needs at least two of them.")
     data = flowers102(data_root, network["image_size"])
     paths = {
         (name, seed): OUT
@@ -112,22 +117,24 @@ def main(
         for seed in range(seeds)
         for k, name in enumerate(VARIANTS)
     }
+    drawn = {}
     for (name, seed), path in paths.items():
-        if path.is_file():
-            continue
         config = dc.TrainConfig(
             steps=steps, batch_size=chosen.batch_size, learning_rate=chosen.learning_rate,
             ema_decay=0.998, log_every=steps, seed=seed,
         )  # fmt: skip
-        drawn = run(VARIANTS[name], seed, data, network, config, per_class, device)
-        save_tensors(path, drawn, {"variant": name})
+        settings = {"variant": name, "T": T, "network": network, "per_class": per_class}
+        drawn[name, seed] = kept(
+            path, settings | asdict(config) | SAMPLING,
+            partial(run, VARIANTS[name], seed, data, network, config, per_class, device),
+        )  # fmt: skip
         print(path.name, name, flush=True)
 
     bench = set_up(data_root, network["image_size"], threads)
     labels = torch.arange(102).repeat_interleave(per_class)
     rows: dict[str, list[dict[str, float]]] = {}
-    for (name, _), path in paths.items():
-        for way, images in load_tensors(path)[0].items():
+    for (name, _), ways in drawn.items():
+        for way, images in ways.items():
             key = name if way == "ema" else f"{name}, {way}"
             rows.setdefault(key, []).append(bench.measure(ImageData(images, labels)))
     results = {"real flowers": bench.floor()} | {key: collect(row) for key, row in rows.items()}
@@ -143,9 +150,8 @@ def main(
         }
         for d in differences
     ])  # fmt: skip
-    given = f"--preset {preset}" + (f" --channels {channels}" if channels else "")
     save(
-        f"ablations-{preset}", f"ablations.py {given} --steps {steps} --seeds {seeds}", device,
+        f"ablations-{preset}", device,
         {
             "channels": network["channels"], "steps": steps, "batch_size": chosen.batch_size,
             "flowers": 102 * per_class, "sampling": SAMPLING, "T": T,

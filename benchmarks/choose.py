@@ -39,6 +39,6 @@ if __name__ == "__main__":
     (beside / "chosen.txt").write_text(f"{best['prediction']} {best['schedule']}\n")
     name = "choose" if beside == Path("runs") else f"choose-{beside.name}"
     save(
-        name, f"choose.py {' '.join(map(str, runs))}", pick_device(),
+        name, pick_device(),
         {"step": step, "curves": {run.name: curves[run] for run in ranked}},
     )  # fmt: skip

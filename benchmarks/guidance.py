@@ -17,6 +17,7 @@ from ddpm_course.data import ImageData
 from ddpm_course.engine import autocast
 from ddpm_course.features import features
 from ddpm_course.judge import draw_classes
+from ddpm_course.samplers import usual_spacing
 from ddpm_course.weights import COURSE, load_pretrained
 
 
@@ -45,7 +46,8 @@ def main(
     denoiser.max_batch = 128
     bench = set_up(data_root, denoiser.net.config["image_size"], threads)
     real = variety(bench, bench.val)
-    spacing = "logsnr" if sampler == "dpm_solver_pp_2m" else "trailing"
+    if per_class < 2:
+        raise ValueError("Variety is told from pairs of one class: draw at least 2 of each.")
     results = {"real flowers": bench.floor() | {"variety": told([1.0]), "at_the_edge": told([
         _at_the_edge(bench.val)
     ])}}  # fmt: skip
@@ -55,7 +57,7 @@ def main(
             with autocast("auto", device):
                 drawn = draw_classes(
                     denoiser, per_class, guidance=scale, sampler=sampler, steps=steps,
-                    spacing=spacing, seed=seed,
+                    spacing=usual_spacing(sampler), seed=seed,
                 )  # fmt: skip
             rows.append(
                 bench.measure(drawn)
@@ -66,9 +68,8 @@ def main(
     print_table([
         {"scale": scale, **{k: cell(v, 3) for k, v in r.items()}} for scale, r in results.items()
     ])  # fmt: skip
-    command = f"guidance.py --from {source} --scales {scales} --steps {steps} --seeds {seeds}"
     save(
-        f"guidance-{Path(source).name}", command, device,
+        f"guidance-{Path(source).name}", device,
         {
             "flowers": 102 * per_class, "sampler": sampler, "steps": steps,
             "size": bench.val.images.shape[-1], "rows": results,

@@ -31,4 +31,4 @@ if __name__ == "__main__":
     if done >= STEPS:
         record["original_over_this"] = ORIGINAL_SECONDS / seconds
     print(f"{done} of {STEPS} steps in {seconds:.0f} s, {len(stretches)} stretches", record)
-    save("headline", f"headline.py {run} {clock}", pick_device(), record)
+    save("headline", pick_device(), record)

@@ -38,8 +38,7 @@ def main(
         for split, row in rows.items()
     ])  # fmt: skip
     save(
-        f"likelihood-{Path(source).name}",
-        f"likelihood.py --from {source} --pictures {pictures} --draws {draws}", device,
+        f"likelihood-{Path(source).name}", device,
         {"pictures": pictures, "draws": draws, "size": size, "rows": rows},
     )  # fmt: skip
 

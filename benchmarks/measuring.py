@@ -3,8 +3,10 @@
 import json
 import os
 import platform
+import shlex
 import statistics
 import subprocess
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +15,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
+from ddpm_course.files import load_tensors, save_tensors
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "diffusers", "denoising-diffusion-pytorch", "accelerate")
@@ -94,8 +99,10 @@ def commit() -> str:
         return "unknown"
 
 
-def save(name: str, command: str, device: torch.device, record: dict) -> None:
-    """results/NAME-cpu.json or results/NAME-GPU.json: the figures and where they come from."""
+def save(name: str, device: torch.device, record: dict) -> None:
+    """results/NAME-cpu.json or results/NAME-GPU.json: the figures and where they come from. A
+    record of the script with other options stays: the new one goes beside it, as NAME.other.json.
+    """
     versions = {}
     for package in PACKAGES:
         try:
@@ -104,7 +111,7 @@ def save(name: str, command: str, device: torch.device, record: dict) -> None:
             versions[package] = None
     kind = "cpu" if device.type == "cpu" else device_name(device).split()[1].lower()
     facts = {
-        "command": command,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "device": device_name(device),
@@ -113,8 +120,24 @@ def save(name: str, command: str, device: torch.device, record: dict) -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}-{kind}.json"
+    if path.is_file() and json.loads(path.read_text())["command"] != facts["command"]:
+        path = path.with_suffix(".other.json")
     path.write_text(json.dumps(facts | record, indent=1) + "\n")
     print(f"{facts['device']}, torch {versions['torch']}, commit {facts['commit']}: {path.name}")
+
+
+def kept(path: Path, settings: dict, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors that `make` gives, from a file if they were made there with the same settings.
+
+    Raises ValueError for a file of other settings.
+    """
+    settings = json.loads(json.dumps(settings))
+    if not path.is_file():
+        save_tensors(path, make(), {"settings": settings})
+    tensors, told = load_tensors(path)
+    if told.get("settings") != settings:
+        raise ValueError(f"{path} was made with other settings: remove it, or move it away.")
+    return tensors
 
 
 def print_table(rows: list[dict[str, str]]) -> None:

@@ -15,36 +15,40 @@ from measuring import pick_device, print_table, save, synchronise
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from ddpm_course.data import ImageData
 from ddpm_course.engine import autocast
 from ddpm_course.judge import draw_classes
 from ddpm_course.rng import generator
-from ddpm_course.samplers import SAMPLERS
+from ddpm_course.samplers import SAMPLERS, usual_spacing
 from ddpm_course.subsets import draw_per_class, take
 from ddpm_course.weights import COURSE, load_pretrained
 
 COLUMNS = ("kernel", "frechet", "recognised", "seconds_per_100")
-SPACING = {"dpm_solver_pp_2m": "logsnr"}
 
 
-def noisy(images: Tensor, std: float) -> Tensor:
+def noisy(images: Tensor, std: float, seed: int) -> Tensor:
     """Bytes with noise of that many bytes."""
-    noise = std * torch.randn(images.shape, generator=generator(1))
+    noise = std * torch.randn(images.shape, generator=generator(seed, std))
     return (images + noise).round().clamp(0, 255).to(torch.uint8)
 
 
 def ladder(bench: Bench) -> dict[str, dict]:
-    """Draws of training flowers, worse and worse: blurred, noisy, and of half of the species."""
-    rows: dict[str, list[dict[str, float]]] = {}
+    """Draws of training flowers, worse and worse: blurred, noisy, and of half of the species, twice
+    as many of each. Every classifier is shown flowers that it has not learned from.
+    """
+    each, rows = bench.judge.per_class, dict[str, list[dict[str, float]]]()
+    common = (bench.train.labels.bincount() >= 4 * each).nonzero()[:, 0]  # enough in each half
     for seed in range(3):
-        double = draw_per_class(bench.train, 2 * bench.judge.per_class, seed)
-        flowers = take(double, torch.arange(0, len(double.images), 2)).images
-        spoiled = {f"blurred, σ = {s} px": gaussian_blur(flowers, 9, s) for s in (0.5, 1.0, 2.0)}
-        spoiled |= {f"noisy, σ = {s} of 255": noisy(flowers, s) for s in (8, 16, 32)}
-        spoiled["half of the species"] = double.images[double.labels < 51]
+        spoiled: dict[str, dict[str, Tensor]] = {}
+        for extractor, part in bench.judge.unseen.items():
+            flowers = draw_per_class(part, each, seed).images
+            ways = {f"blurred, σ = {s} px": gaussian_blur(flowers, 9, s) for s in (0.5, 1.0, 2.0)}
+            ways |= {f"noisy, σ = {s} of 255": noisy(flowers, s, seed) for s in (8, 16, 32)}
+            few = take(part, torch.isin(part.labels, common[:51]).nonzero()[:, 0])
+            ways["half of the species"] = draw_per_class(few, 2 * each, seed).images
+            for name, images in ways.items():
+                spoiled.setdefault(name, {})[extractor] = images
         for name, images in spoiled.items():
-            found = bench.judge.distances(images)
-            rows.setdefault(name, []).append({"kernel": found.kernel, "frechet": found.frechet})
+            rows.setdefault(name, []).append(bench.judge.distances(images)._asdict())
     return {name: collect(row) for name, row in rows.items()}
 
 
@@ -69,11 +73,10 @@ def main(
         with autocast("auto", device):
             drawn = draw_classes(
                 denoiser, per_class, sampler=sampler, steps=count, seed=seed,
-                spacing=SPACING.get(sampler, "trailing"),
+                spacing=usual_spacing(sampler),
             )  # fmt: skip
         seconds = time.perf_counter() - started
-        found = bench.measure(ImageData(drawn.images, drawn.labels))
-        return found | {"seconds_per_100": 100 * seconds / len(drawn.images)}
+        return bench.measure(drawn) | {"seconds_per_100": 100 * seconds / len(drawn.images)}
 
     for count in map(int, steps.split(",")):
         for sampler in SAMPLERS:
@@ -88,9 +91,8 @@ def main(
         {"flowers": name, **{k: cell(r[k]) if k in r else "" for k in COLUMNS}}
         for name, r in results.items()
     ])  # fmt: skip
-    command = f"quality.py --from {source} --steps {steps} --per-class {per_class} --seeds {seeds}"
     save(
-        f"quality-{Path(source).name}", command + (" --thousand" if thousand else ""), device,
+        f"quality-{Path(source).name}", device,
         {"flowers": 102 * per_class, "size": bench.val.images.shape[-1], "rows": results},
     )  # fmt: skip
 

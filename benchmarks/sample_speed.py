@@ -117,10 +117,8 @@ def main(
                 "largest difference": f"{difference:.1e}{mark}" if name == "fp32" else "",
             })  # fmt: skip
     print_table(rows)
-    command = f"sample_speed.py --preset {preset} --number {number} --steps {steps}"
     save(
         f"sample_speed-{preset}",
-        f"{command} --rounds {rounds}",
         device,
         {"preset": preset, "number": number, "steps": steps, "samplers": record},
     )

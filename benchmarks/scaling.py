@@ -83,7 +83,7 @@ def main(rounds: Annotated[int, typer.Option(help="Timed rounds a setting.")] = 
         })  # fmt: skip
         print(rows[-1], flush=True)
         save(  # after every setting: the large ones may outlast the time that is left
-            "scaling", f"scaling.py --rounds {rounds}", device,
+            "scaling", device,
             {"bf16_matmul_flops_per_second": rate, "settings": record},
         )  # fmt: skip
     print_table(rows)

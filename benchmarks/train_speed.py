@@ -118,8 +118,6 @@ def main(
     print_table(rows)
     save(
         f"train_speed-{preset}",
-        f"train_speed.py --preset {preset} --batch-size {batch_size} --steps {steps} "
-        f"--rounds {rounds} --pictures {pictures}",
         device,
         {
             "preset": preset,

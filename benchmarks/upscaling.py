@@ -183,8 +183,7 @@ def quality(
         for name, row in rows.items()
     ])  # fmt: skip
     save(
-        f"upscaling-{Path(source).name}", f"upscaling.py quality --from {source} --number {number}",
-        pick_device(),
+        f"upscaling-{Path(source).name}", pick_device(),
         {
             "pictures": len(truth), "size": truth.shape[-1], "rows": rows,
             "consistency of the truth": mean_of(psnr(to_uint8(reduced(to_unit(truth))), small)),
@@ -205,7 +204,7 @@ def speed(source: Annotated[str, typer.Option("--from")] = UPSCALER, rounds: int
     runs = {"upscale": lambda: upscale(denoiser, small).sum()}
     seconds = time_in_turns(runs, rounds, device)["upscale"]
     print(f"{statistics.median(seconds):.1f} s")
-    save("upscaling_speed", "upscaling.py speed", device, {"seconds": spread(seconds)})
+    save("upscaling_speed", device, {"seconds": spread(seconds)})
 
 
 if __name__ == "__main__":

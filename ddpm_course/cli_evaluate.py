@@ -18,10 +18,10 @@ from ddpm_course.files import write_text
 from ddpm_course.judge import UNSEEN, Judge, draw_classes
 from ddpm_course.likelihood import bits_per_dim
 from ddpm_course.runs import pick_device
-from ddpm_course.samplers import SAMPLERS
+from ddpm_course.samplers import SAMPLERS, usual_spacing
 from ddpm_course.schedules import SPACINGS
 from ddpm_course.subsets import spread
-from ddpm_course.weights import COURSE, load_pretrained
+from ddpm_course.weights import COURSE, load_pretrained, trained_on
 
 FLOORS = 5  # draws of real flowers
 LIKELIHOOD = 64  # pictures of `val` whose bits are counted
@@ -35,7 +35,9 @@ def evaluate_command(
     ] = 10,
     sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
     steps: Annotated[int, typer.Option(help="Network calls an image, 1 to T.")] = 50,
-    spacing: Annotated[str, typer.Option(help=one_of(SPACINGS))] = "trailing",
+    spacing: Annotated[
+        str | None, typer.Option(help=one_of(SPACINGS) + " By default the sampler's usual one.")
+    ] = None,
     guidance: Annotated[
         float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")
     ] = 1.0,
@@ -57,6 +59,7 @@ def evaluate_command(
         raise ValueError(f"{out} exists: name another file, or add --overwrite.")
     if per_class < 1:
         raise ValueError(f"--per-class must be 1 or more, not {per_class}.")
+    spacing = spacing or usual_spacing(sampler)
     names = tuple(UNSEEN) if features == "classifier" else (features,)
     if not set(names) <= set(EXTRACTORS):
         raise ValueError(f"Unknown --features {features!r}: classifier, pixels or inception.")
@@ -65,6 +68,11 @@ def evaluate_command(
     denoiser.max_batch = 128
     if denoiser.net.config["num_classes"] != 102:
         raise ValueError("evaluate draws flowers by species: it needs a network of 102 classes.")
+    if (learned := trained_on(source)) not in (None, "flowers102"):
+        typer.echo(
+            f"{source} was trained on {learned}: where that holds flowers of val, what is said of "
+            "flowers never trained on does not hold.", err=True,
+        )  # fmt: skip
     size = denoiser.net.config["image_size"]
     train, val = flowers102(data_root, size), flowers102(data_root, size, "val")
     judge, eye = Judge(val, train, names), load_classifier("all")
@@ -105,6 +113,7 @@ def _told(r: dict) -> str:
 
     kernel, frechet = r["kernel_distance"], r["frechet_distance"]
     nearer = f"{r['nearer']:.3f} ± {r['nearer_error']:.3f}"
+    copies = "about 0.75" if r["features"] == "classifier" else "1"  # see `Copying`
     bits = f"{r['bits_per_dim']:.3f} ± {r['bits_per_dim_error']:.3f}"
     lines = [
         f"{r['flowers']} flowers at {r['size']}×{r['size']}, {r['per_class']} per species, "
@@ -113,13 +122,13 @@ def _told(r: dict) -> str:
         f"kernel distance to val   {kernel:.4f} (real flowers: {floor('kernel_distance')})",
         f"Fréchet distance to val  {frechet:.4f} (real flowers: {floor('frechet_distance')})",
         f"species recognised       {r['recognised']:.1%} (val itself: {r['recognised_val']:.1%})",
-        f"nearer to training set   {nearer} (new flowers: 0.5, copies: 1)",
+        f"nearer to training set   {nearer} (new flowers: 0.5, copies: {copies})",
         f"copied                   {r['copied']:.1%}",
         f"bits/dim on val          {bits} ({LIKELIHOOD} pictures)",
     ]
     if r["per_class"] != r["floor_per_class"]:
         lines.append(
-            f"The Fréchet distance depends on the number of pictures: that of real flowers is of "
+            "Both distances depend on the number of pictures: those of real flowers are of "
             f"{r['floor_per_class']} per species."
         )
     return "\n".join(lines)

@@ -30,10 +30,14 @@ class Copying(NamedTuple):
     """Signs of copying, in the mean over the extractors.
 
     nearer: the chance that a drawn picture lies nearer to the training pictures of its class than
-        a held-out one does: ½ for new pictures, 1 for copies. The mean over the classes.
+        a held-out one does: ½ for new pictures, up to 1 for copies. The mean over the classes.
     error: its standard error, from the classes' spread.
     copied: the share of drawn pictures that lie less than a third as far from the nearest training
         picture as from the second nearest (Yoon et al. 2023).
+
+    The two half-classifiers are each shown half of the training pictures, so with them copies of
+    all of it reach only about ¾ and one half: what is copied from the other half looks new. Pixels
+    have no such limit.
     """
 
     nearer: float
@@ -44,7 +48,7 @@ class Copying(NamedTuple):
 class Judge:
     """Compares sets of pictures with held-out ones, class by class equally many.
 
-    A network sees the pictures that it learned from with other eyes than new ones. So the default
+    A network responds differently to pictures that it learned from. So the default
     extractors are two classifiers, each of which learned from one half of the training pictures and
     is shown the other half alone; what the judge says is the mean over the two.
 
@@ -70,25 +74,33 @@ class Judge:
         }
         self._seen = {n: features(f, self.held_out.images) for n, f in self.extractors.items()}
 
-    def distances(self, images: Tensor) -> Distances:
-        """From pictures u8[N,3,S,S] to the held-out ones. It is fair if each class has equally many
-        pictures, and for the Fréchet distance `per_class`.
+    def distances(self, images: Tensor | dict[str, Tensor]) -> Distances:
+        """From pictures u8[N,3,S,S], or each extractor's own, to the held-out ones. Compare it with
+        `floor` only for `per_class` pictures of each class: with fewer the Fréchet distance is
+        higher, and the kernel distance lower, since no class is drawn more often by chance.
         """
-        return self._distances({name: images for name in self.extractors})
+        if isinstance(images, Tensor):
+            images = {name: images for name in self.extractors}
+        pairs = [(features(f, images[n]), self._seen[n]) for n, f in self.extractors.items()]
+        told = [(kernel_distance(a, b), frechet_distance(a, b)) for a, b in pairs]
+        return Distances(*torch.tensor(told, dtype=torch.float64).mean(0).tolist())
 
     def floor(self, seed: int) -> Distances:
         """From a draw of training pictures, `per_class` of each class, to the held-out ones: what
         the distances are between two sets of real pictures.
         """
         draws = {n: draw_per_class(part, self.per_class, seed) for n, part in self.unseen.items()}
-        return self._distances({name: draw.images for name, draw in draws.items()})
+        return self.distances({name: draw.images for name, draw in draws.items()})
 
     def copying(self, drawn: ImageData) -> Copying:
         """Whether drawn pictures, with their labels, lie nearer to the training pictures than the
         held-out ones do. Equally many of each class are compared.
 
-        A tame picture lies near to everything: read `nearer` together with `copied`.
+        A tame picture lies near to everything: read `nearer` together with `copied`. Raises
+        ValueError for pictures of a single class, which leave no spread to tell an error by.
         """
+        if len(labels_of(drawn).unique()) < 2:
+            raise ValueError("Copying is told from the spread over classes: draw at least two.")
         told = []
         for name, extract in self.extractors.items():
             train = self.unseen[name]
@@ -105,11 +117,6 @@ class Judge:
             copied = (ours[:, 0] < COPIED * ours[:, 1]).double().mean()
             told.append([share.mean(), share.std() / len(share) ** 0.5, copied])
         return Copying(*torch.tensor(told, dtype=torch.float64).mean(0).tolist())
-
-    def _distances(self, images: dict[str, Tensor]) -> Distances:
-        pairs = [(features(f, images[n]), self._seen[n]) for n, f in self.extractors.items()]
-        told = [(kernel_distance(a, b), frechet_distance(a, b)) for a, b in pairs]
-        return Distances(*torch.tensor(told, dtype=torch.float64).mean(0).tolist())
 
 
 def draw_classes(

@@ -46,10 +46,12 @@ def bits_per_dim(denoiser: Denoiser, data: ImageData, *, draws: int = 64, seed: 
     unbiased. Labels are used if the network knows classes. Pictures are bytes: without any model
     they take 8 bits.
 
-    Raises ValueError unless draws ≥ 1.
+    Raises ValueError unless draws ≥ 1, and for a schedule of a single step.
     """
     if draws < 1:
         raise ValueError(f"An estimate needs at least 1 draw a picture, not {draws}.")
+    if denoiser.schedule.T < 2:
+        raise ValueError("Bits are counted over the steps of a schedule: one is too few.")
     schedule, shape = denoiser.schedule, data.images.shape[1:]
     device = next(denoiser.parameters()).device
     odds, (price, toll) = _odds(schedule), _step_costs(schedule)

@@ -115,6 +115,13 @@ SAMPLERS: dict[str, Callable[..., Steps]] = {
 }
 
 
+def usual_spacing(sampler: str) -> str:
+    """The grid that a sampler is commonly run on: DPM-Solver++ steps evenly in log-SNR (Lu et al.
+    2022, arXiv:2211.01095), the others evenly in t.
+    """
+    return "logsnr" if sampler == "dpm_solver_pp_2m" else "trailing"
+
+
 def sample(
     denoise: Denoise,
     shape: Sequence[int],

@@ -12,7 +12,7 @@ from ddpm_course.diffusion import Denoise, Denoiser, guided, q_sample
 from ddpm_course.distances import psnr
 from ddpm_course.pictures import png_bytes
 from ddpm_course.rng import DOUBT, image_generators, randn
-from ddpm_course.samplers import SAMPLERS
+from ddpm_course.samplers import SAMPLERS, usual_spacing
 from ddpm_course.schedules import timesteps
 from ddpm_course.super_resolution import LEVELS, reduced, upscale
 
@@ -65,10 +65,10 @@ class SamplingPanel(w.VBox):
     async def draw(self) -> None:
         """Draw with the settings of this moment, until done or cancelled."""
         schedule, steps = self.denoiser.schedule, self.steps.value
-        generators = image_generators(self.seed.value, self.number)
-        x_T = randn((self.number, *self.denoiser.net.image_shape), generators)
-        spacing = "logsnr" if self.sampler.value == "dpm_solver_pp_2m" else "trailing"
-        grid = timesteps(schedule, steps, spacing)
+        device = next(self.denoiser.parameters()).device
+        generators = image_generators(self.seed.value, self.number, device=device)
+        x_T = randn((self.number, *self.denoiser.net.image_shape), generators, device=device)
+        grid = timesteps(schedule, steps, usual_spacing(self.sampler.value))
         self.cancelled, self.cancel_button.disabled = False, False
         self.draw_button.disabled = True
         self.bar.value, self.bar.max = 0, steps
@@ -87,6 +87,9 @@ class SamplingPanel(w.VBox):
                     self.text.value = f"Cancelled after step {done} of {steps}."
                     return
             self.text.value = f"Drawn in {steps} steps, {time.perf_counter() - started:.1f} s."
+        except Exception as error:  # a task keeps its error to itself
+            self.text.value = f"Stopped: {error}"
+            raise
         finally:
             self.draw_button.disabled, self.cancel_button.disabled = False, True
 
@@ -108,7 +111,8 @@ class GuidancePanel(SamplingPanel):
         self.controls.children = (self.species, self.scale, *self.controls.children)
 
     def denoise(self) -> Denoise:
-        y = torch.full((self.number,), self.species.value)
+        device = next(self.denoiser.parameters()).device
+        y = torch.full((self.number,), self.species.value, device=device)
         return guided(self.denoiser, y, self.scale.value)
 
 

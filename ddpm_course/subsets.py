@@ -54,12 +54,10 @@ def least_per_class(data: ImageData) -> int:
 
 
 def example_split(size: int) -> tuple[ImageData, ImageData, str]:
-    """For a notebook that measures: training pictures, held-out ones, and a sentence on what they
-    are.
+    """For a notebook that measures: training pictures, held-out ones, and what they are.
 
-    Flowers-102's `train` + `test` and two of each species of its `val`, so that all of it takes
-    minutes, if it is there. Else the starter set, of which the
-    first 102, one of each class, are held out.
+    Of Flowers-102, where it is at hand, `train` + `test`, and two of each species of `val`, so that
+    all of it takes minutes. Else the starter set, whose first 102, one of each class, are held out.
     """
     data, source = example_data(size)
     try:

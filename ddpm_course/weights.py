@@ -89,6 +89,14 @@ def load_pretrained(name_or_folder: Path | str) -> Denoiser:
     return denoiser.eval()
 
 
+def trained_on(name_or_folder: str | Path) -> str | None:
+    """The name of the data set that the weights learned from, where their config says it."""
+    for folder in (Path(name_or_folder), SHIPPED / Path(name_or_folder).name):
+        if (folder / CONFIG).is_file():
+            return read_json(folder / CONFIG).get("run", {}).get("data")
+    return None
+
+
 def shipped() -> list[str]:
     """Names of the checkpoints that come with the package."""
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))

@@ -60,7 +60,8 @@ def test_fewer_flowers_and_other_features(model, real_flowers, capsys):
     assert command("evaluate", *place, "--per-class", 2, "--features", "pixels") in (0, None)
     said = capsys.readouterr().out
     assert "204 flowers" in said
-    assert "that of real flowers is of 10 per species" in said
+    assert "those of real flowers are of 10 per species" in said
+    assert "copies: 1)" in said
 
 
 @pytest.mark.parametrize(
