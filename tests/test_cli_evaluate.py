@@ -32,25 +32,35 @@ def make_model(folder, classes):
 def test_the_report_is_what_the_judge_says(model, real_flowers, tmp_path, capsys):
     out = tmp_path / "report.json"
     settings = ("--steps", 2, "--guidance", 2, "--seed", 3, "--precision", "fp32")
+    settings += ("--sampler", "dpm_solver_pp_2m")
     place = ("--from", model, "--data-root", real_flowers, "--out", out, "--device", "cpu")
     assert command("evaluate", *place, *settings) in (0, None)
     said, report = capsys.readouterr().out, json.loads(out.read_text())
 
     train, val = (flowers102(real_flowers, 16, split) for split in ("train+test", "val"))
     denoiser, judge = load_pretrained(model), Judge(val, train)
-    drawn = draw_classes(denoiser, 10, guidance=2.0, steps=2, seed=3)
+    way = {"sampler": "dpm_solver_pp_2m", "spacing": "logsnr"}
+    drawn = draw_classes(denoiser, 10, guidance=2.0, steps=2, seed=3, **way)
     found, copying = judge.distances(drawn.images), judge.copying(drawn)
     assert report["kernel_distance"] == pytest.approx(found.kernel, rel=1e-3)
     assert report["frechet_distance"] == pytest.approx(found.frechet, rel=1e-3)
     assert report["floor_kernel_distance"][1] == pytest.approx(judge.floor(1).kernel, rel=1e-3)
     assert report["recognised"] == accuracy(load_classifier("all"), drawn)
-    assert report["nearer"] == pytest.approx(copying.nearer, rel=1e-3)
+    assert report["recognised_val"] == accuracy(load_classifier("all"), val) > 0
+    for name, told in zip(("nearer", "nearer_error", "copied"), copying, strict=True):
+        assert report[name] == pytest.approx(told, rel=1e-3)
+    assert copying.error > 0
+    assert report["spacing"] == "logsnr"
     bits = bits_per_dim(denoiser, spread(val, 64), seed=3).total
     assert report["bits_per_dim"] == pytest.approx(bits.mean().item(), rel=1e-3)
     assert report["bits_per_dim_error"] == pytest.approx(bits.std().item() / 8, rel=1e-3)
-    assert "1020 flowers at 16×16, 10 per species, ddim, 2 steps, guidance 2, seed 3" in said
+    assert (
+        "1020 flowers at 16×16, 10 per species, dpm_solver_pp_2m, 2 steps, guidance 2, seed 3"
+        in said
+    )
     assert f"kernel distance to val   {report['kernel_distance']:.4f} (real flowers: " in said
     assert "10 per species.\n" not in said
+    assert "copies: about 0.75)" in said
 
     assert "exists: name another file, or add --overwrite" in command("evaluate", *place, *settings)
 
@@ -80,3 +90,12 @@ def test_what_a_user_can_mend_is_one_sentence(options, said, model):
 def test_a_network_of_other_classes_is_refused(tmp_path):
     model = make_model(tmp_path / "three", 3)
     assert "it needs a network of 102 classes" in command("evaluate", "--from", model)
+
+
+def test_a_model_that_may_have_learned_from_val_is_told_of(model, tmp_path, real_flowers, capsys):
+    whole = tmp_path / "whole"
+    save_pretrained(whole, load_pretrained(model), {"data": "flowers102-all"})
+    place = ("--data-root", real_flowers, "--device", "cpu", "--steps", 1, "--per-class", 2)
+    for source, told in ((whole, True), (model, False)):
+        assert command("evaluate", "--from", source, *place) in (0, None)
+        assert ("was trained on flowers102-all" in capsys.readouterr().err) == told

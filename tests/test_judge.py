@@ -201,6 +201,31 @@ def test_what_a_perfect_copier_draws_is_flagged(space):
     assert copying.copied > 0.9
 
 
+def test_two_half_classifiers_find_the_copies_of_one_half_each(flower_judge):
+    judge, train = flower_judge
+    themselves = draw_per_class(train, 10, seed=5)
+    copying = judge.copying(themselves)
+    assert copying.copied == pytest.approx(0.5, abs=0.03)
+    assert copying.nearer == pytest.approx(0.75, abs=0.04)
+    in_pixels = Judge(judge.held_out, train, ("pixels",)).copying(themselves)
+    assert in_pixels.copied > 0.99
+    assert in_pixels.nearer > 0.99
+
+
+def test_copying_needs_two_classes(starter_judge):
+    one = take(starter_judge.held_out, torch.tensor([3]))
+    with pytest.raises(ValueError, match="draw at least two"):
+        starter_judge.copying(one)
+
+
+def test_each_extractor_can_be_given_its_own_pictures(starter_judge):
+    images = starter_judge.held_out.images
+    flipped = images.flip(-1)
+    both = [starter_judge.distances(x).kernel for x in (images, flipped)]
+    mixed = starter_judge.distances({"half-a": images, "half-b": flipped}).kernel
+    assert min(both) < mixed < max(both)
+
+
 def test_new_photographs_are_not_flagged(flower_judge):
     judge, train = flower_judge
     aside, reference = halves(train)

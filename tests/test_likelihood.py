@@ -152,6 +152,31 @@ def test_bits_depend_on_the_picture_and_the_seed_alone():
     torch.testing.assert_close(bits.total, bits.prior + bits.steps + bits.decoder)
 
 
+class Knows(Wiener):
+    """One that is told the mean by the class."""
+
+    null_class = 2
+
+    def forward(self, x, t, y):
+        self.mean = torch.tensor([-0.3, 0.4])[y][:, None, None, None]
+        return super().forward(x, t)
+
+
+def test_the_right_labels_need_fewer_bits():
+    data, schedule = gaussian_bytes(3), cosine_schedule(100)
+    denoiser = Denoiser(Knows(schedule, 0.0, 0.3), schedule, "x0", clip=False)
+    right, wrong = (
+        bits_per_dim(denoiser, ImageData(data.images, torch.full((3,), y))).total for y in (0, 1)
+    )
+    assert (wrong > right + 0.1).all()
+
+
+def test_a_single_step_is_refused():
+    schedule = cosine_schedule(1)
+    with pytest.raises(ValueError, match="one is too few"):
+        bits_per_dim(Denoiser(Wiener(schedule, 0, 1), schedule, "x0"), gaussian_bytes(1))
+
+
 def test_an_estimate_from_nothing_is_refused():
     denoiser = Denoiser(Wiener(cosine_schedule(), 0, 1), cosine_schedule(), "x0")
     with pytest.raises(ValueError, match="at least 1 draw a picture, not 0"):

@@ -158,6 +158,17 @@ def test_the_sampling_panel_can_be_cancelled_and_used_again(drawer):
     assert drawer.text.value.startswith("Drawn in 5 steps")
 
 
+def test_the_sampling_panel_tells_what_went_wrong(drawer):
+    def broken(*_):
+        raise RuntimeError("no such kernel")
+
+    drawer.denoiser.net.forward = broken
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        asyncio.run(drawer.draw())
+    assert drawer.text.value == "Stopped: no such kernel"
+    assert not drawer.draw_button.disabled
+
+
 def test_the_sampling_panel_offers_no_more_steps_than_there_are(drawer):
     assert list(drawer.steps.options) == [5, 10, 20, 50]
 
