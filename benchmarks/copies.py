@@ -46,7 +46,7 @@ def by_heart(few: ImageData, network: dict, steps: int, device: torch.device) ->
 
 def main(
     source: Annotated[str, typer.Option("--from")] = COURSE,
-    steps: Annotated[int, typer.Option(help="Training steps of the positive control.")] = 15_000,
+    steps: Annotated[int, typer.Option(help="Training steps of the positive control.")] = 7_500,
     data_root: Path = Path("data"),
     threads: Annotated[int | None, typer.Option(help="CPU threads; all by default.")] = None,
 ) -> None:
