@@ -26,7 +26,10 @@ LAYERS = {
         *("diffusers_format", "weights", "checkpoint", "batches", "training", "tracking"),
         *("progress", "runs"),
     ),
-    "notebooks": ("plots", "svg", "explorer", "widgets", "sampling_panel", "exercises"),
+    "notebooks": (
+        *("plots", "svg", "explorer", "widgets", "sampling_panel"),
+        *("changes", "probes", "exercises"),
+    ),
     "command line": (
         *("cli_options", "cli_train", "cli_sample", "cli_upscale", "cli_evaluate", "cli_export"),
         *("cli", "__main__"),

@@ -234,26 +234,20 @@ def _rendered(picture: Figure) -> Image.Image:
     return Image.open(raw).convert("RGB")
 
 
-def course_map(hours: Mapping[str, float], planned: Sequence[str]) -> Figure:
-    """The notebooks as boxes along a path of two rows, with their hours; `planned` are pale."""
+def course_map(hours: Mapping[str, float]) -> Figure:
+    """The notebooks as boxes along a path of two rows, with their hours."""
     fig, axis = figure(9, 2.6)
-    names = [*hours, *planned]
-    half = -(-len(names) // 2)
-    for k, name in enumerate(names):
+    half = -(-len(hours) // 2)
+    for k, (name, length) in enumerate(hours.items()):
         row, column = divmod(k, half)
         x, y = column if row == 0 else half - 1 - column, -row  # the path turns round at the end
         number, title = name.split(" ", 1)
-        when = f"{hours[name]:g} h" if name in hours else "planned"
         axis.text(
-            x, y, f"{number}\n{title.replace(' and ', chr(10) + 'and ')}\n{when}",
+            x, y, f"{number}\n{title.replace(' and ', chr(10) + 'and ')}\n{length:g} h",
             ha="center", va="center", fontsize=9.5, linespacing=1.35,
-            bbox={
-                "boxstyle": "round,pad=0.5",
-                "facecolor": "#dcebf5" if name in hours else "#f3f3f3",
-                "edgecolor": COLOURS["x0"] if name in hours else "#bbb",
-            },
+            bbox={"boxstyle": "round,pad=0.5", "facecolor": "#dcebf5", "edgecolor": COLOURS["x0"]},
         )  # fmt: skip
-    path = [(0, 0), (half - 1, 0), (half - 1, -1), (half - (len(names) - half), -1)]
+    path = [(0, 0), (half - 1, 0), (half - 1, -1), (half - (len(hours) - half), -1)]
     axis.plot(*zip(*path, strict=True), color="#bbb", linewidth=6, zorder=0)
     axis.set(xlim=(-0.55, half - 0.45), ylim=(-1.5, 0.5))
     axis.set_axis_off()

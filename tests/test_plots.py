@@ -124,9 +124,9 @@ def test_histograms_clouds_heatmap_and_bars_hold_the_data():
 
 
 def test_the_course_map_has_every_notebook_with_its_hours():
-    figure = plots.course_map({"00 start": 0.2, "01 noise": 1.5}, ["02 planned"])
+    figure = plots.course_map({"00 start": 0.2, "01 noise": 1.5, "02 net": 2})
     told = [text.get_text() for text in figure.axes[0].texts]
-    assert told == ["00\nstart\n0.2 h", "01\nnoise\n1.5 h", "02\nplanned\nplanned"]
+    assert told == ["00\nstart\n0.2 h", "01\nnoise\n1.5 h", "02\nnet\n2 h"]
 
 
 def test_a_drawing_puts_its_points_where_they_belong():

@@ -1,0 +1,88 @@
+"""One piece of the package's source, changed for a while: a planted fault without a second copy.
+
+Inside `changed` the function itself runs the changed source, wherever it has been imported to;
+afterwards it is as it was. The notebook on faults plants its bugs this way, and repairs them.
+"""
+
+import functools
+import importlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple
+
+
+class Change(NamedTuple):
+    """`where` names a function, as in "samplers.ddim" or "ema.EMA.update"; `before` is a piece that
+    stands in its source once; `after` stands there instead.
+    """
+
+    where: str
+    before: str
+    after: str
+
+
+@contextmanager
+def changed(*changes: Change) -> Iterator[None]:
+    """Runs what stands below with the changes made, one after the other.
+
+    Raises ValueError for a function that is not there, a `before` that does not stand in it exactly
+    once, and an `after` that is no Python.
+    """
+    codes = {}
+    for where in dict.fromkeys(change.where for change in changes):
+        mine = [change for change in changes if change.where == where]
+        codes[where] = _compiled(where, source(where, *mine))
+    kept = {where: _original(where).function.__code__ for where in codes}
+    try:
+        for where, code in codes.items():
+            _original(where).function.__code__ = code
+        yield
+    finally:
+        for where, code in kept.items():
+            _original(where).function.__code__ = code
+
+
+def source(where: str, *changes: Change) -> str:
+    """The source of a function with the changes made in it; raises as `changed` does."""
+    text = _original(where).source
+    for _, before, after in changes:
+        if (times := text.count(before)) != 1:
+            raise ValueError(
+                f"`{before}` stands {times} times in {where}: name a piece that stands there once."
+            )
+        text = text.replace(before, after)
+    return text
+
+
+class _Original(NamedTuple):
+    function: Any  # a FunctionType, which mypy would take for a method of this class
+    source: str
+
+
+@functools.cache  # once, while it is healthy: afterwards a function no longer knows its own source
+def _original(where: str) -> _Original:
+    module, *names = where.split(".")
+    try:
+        found = importlib.import_module(f"ddpm_course.{module}")
+        for name in names:
+            found = getattr(found, name)
+    except (ImportError, AttributeError):
+        found = None
+    function = inspect.unwrap(found) if callable(found) else None
+    if not isinstance(function, FunctionType):
+        raise ValueError(f"There is no function {where} in the package.")
+    return _Original(function, textwrap.dedent(inspect.getsource(function)))
+
+
+def _compiled(where: str, text: str) -> CodeType:
+    """The code object of the function in `text`. Nothing is run: it is a constant of the module
+    that the text would be.
+    """
+    try:
+        module = compile(text, f"<{where}, changed>", "exec")
+    except SyntaxError as error:
+        raise ValueError(f"{where} would be no Python: {error.msg}.") from error
+    return next(part for part in module.co_consts if isinstance(part, CodeType))

@@ -1,0 +1,186 @@
+"""Exercises of the notebook on faults: ten patients, each with one line of the package changed."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from ddpm_course.changes import Change, changed, source
+from ddpm_course.exercises.checking import Exercises, Wrong, require
+from ddpm_course.probes import PROBES
+
+exercises = Exercises()
+check, hint, solution = exercises.check, exercises.hint, exercises.solution
+
+PATIENTS = {
+    1: Change("samplers.ddim", "pairwise(ts)", "((t, t - 1) for t in ts[:-1])"),
+    2: Change("samplers.ddpm", " if s > 0 else mean", ""),
+    3: Change("data.to_unit", "/ 127.5 - 1", "/ 255"),
+    4: Change("samplers.ddpm", "step_variance**0.5", "step_variance"),
+    5: Change(
+        "schedules.NoiseSchedule.__post_init__", '"alphas_cumprod", table)',
+        '"alphas_cumprod", table.bfloat16().double())',
+    ),
+    6: Change("samplers.dpm_solver_pp_2m", "denoise(x, t)", "denoise(x.clamp(-1, 1), t)"),
+    7: Change(
+        "ema.EMA.update", "min(self.decay, (1 + self.updates) / (10 + self.updates))", "self.decay"
+    ),
+    8: Change(
+        "diffusion.Denoiser.loss",
+        "sqrt_alphas_cumprod\", t, x0",
+        "sqrt_alphas_cumprod\", t - 1, x0",
+    ),
+    9: Change("training._gradients", "randint(1, T + 1,", "randint(1, T,"),
+    10: Change("unet.norm_groups", "min(channels) >= 4 * g", "min(channels) >= g"),
+}  # fmt: skip
+"""What is wrong with each; the notebook does not show this."""
+
+
+def patient(number: int) -> AbstractContextManager[None]:
+    """Inside it the package is that patient."""
+    return changed(_fault(number))
+
+
+def examine(number: int, *names: str) -> None:
+    """Asks the patient the probes of those names, and prints the answers beside what is right.
+    Without names it prints what each of them asks.
+    """
+    for name in names or PROBES:
+        _require_probe(name)
+        probe = PROBES[name]
+        print(f"{name}: {probe.asks}")
+        if names:
+            with patient(number):
+                value = probe.ask()
+            mark = "✓ as it should be" if probe.right(value) else "✗"
+            print(f"  {value:.4g}; right is {probe.low:g} to {probe.high:g}   {mark}")
+
+
+def listing(number: int, where: str) -> None:
+    """Prints a function of the package as the patient has it, without its docstring."""
+    fault = _fault(number)
+    text = source(where, *([fault] if where == fault.where else []))
+    parts = text.split('"""')
+    print(parts[0].rstrip() + parts[-1] if len(parts) == 3 else text)
+
+
+def board() -> None:
+    """Asks every probe of every patient: prints who notices whom, and the tests they stand for."""
+    print("patient " + " ".join(f"{number:>2}" for number in PATIENTS))
+    answers = {number: _ill(_fault(number)) for number in PATIENTS}
+    for name in PROBES:
+        marks = " ".join(" ✗" if name in ill else " ·" for ill in answers.values())
+        print(f"        {marks}   {name}")
+    print("\nThe package's tests that ask the same, in tests/:")
+    for name, probe in PROBES.items():
+        print(f"{name:22} {probe.test.replace('::', ', ')}")
+
+
+def _require_probe(name: str) -> None:
+    if name not in PROBES:
+        raise ValueError(f"There is no probe {name!r}: choose one of {', '.join(PROBES)}.")
+
+
+def _fault(number: int) -> Change:
+    if number not in PATIENTS:
+        raise ValueError(f"There is no patient {number!r}: they are numbered 1 to {len(PATIENTS)}.")
+    return PATIENTS[number]
+
+
+def _ill(*changes: Change) -> dict[str, float]:
+    """What the probes say that are not right with these changes made."""
+    with changed(*changes):
+        answers = {name: probe.ask() for name, probe in PROBES.items()}
+    return {name: value for name, value in answers.items() if not PROBES[name].right(value)}
+
+
+def _mends(number: int) -> Callable[[Callable], None]:
+    """A test that the patient's answers to all probes are right after the repair."""
+
+    def test(f: Callable) -> None:
+        repair = f()
+        require(
+            isinstance(repair, Change),
+            "a repair is a Change(where, before, after): the function, the piece of it that is "
+            "wrong, and what should stand there.",
+        )
+        fault = _fault(number)
+        require(
+            repair.where == fault.where,
+            f"{repair.where} is as healthy in patient {number} as in the package: look elsewhere.",
+        )
+        try:
+            ill = _ill(fault, repair)
+        except ValueError as error:
+            raise Wrong(f"the repair cannot be made. {error}") from error
+        for name, value in ill.items():
+            raise Wrong(
+                f"patient {number} is not well yet: the probe '{name}' says {value:.4g}, and right "
+                f"is {PROBES[name].low:g} to {PROBES[name].high:g}."
+            )
+
+    return test
+
+
+def _add(number: int, hint: str):
+    return exercises.add(_mends(number), hint)
+
+
+@_add(1, "Where does each step end, and where does the next one begin? The grid `ts` has both.")
+def repair_1():
+    """The line that is wrong in patient 1, and what should stand there."""
+    return Change("samplers.ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
+
+
+@_add(2, "After the last step nothing comes that could take noise away.")
+def repair_2():
+    """The line that is wrong in patient 2, and what should stand there."""
+    before = "mean + step_variance**0.5 * randn_like(x, generator)"
+    return Change("samplers.ddpm", before, before + " if s > 0 else mean")
+
+
+@_add(3, "A byte of 0 must become −1, a byte of 255 must become 1.")
+def repair_3():
+    """The line that is wrong in patient 3, and what should stand there."""
+    return Change("data.to_unit", "/ 255", "/ 127.5 - 1")
+
+
+@_add(4, "Noise is multiplied by a standard deviation.")
+def repair_4():
+    """The line that is wrong in patient 4, and what should stand there."""
+    return Change("samplers.ddpm", "step_variance * randn_like", "step_variance**0.5 * randn_like")
+
+
+@_add(5, "Between 0.996 and 1 the format bfloat16 has no number at all.")
+def repair_5():
+    """The line that is wrong in patient 5, and what should stand there."""
+    return Change("schedules.NoiseSchedule.__post_init__", "table.bfloat16().double()", "table")
+
+
+@_add(6, "Pictures lie in [-1, 1]. Does x_t?")
+def repair_6():
+    """The line that is wrong in patient 6, and what should stand there."""
+    return Change("samplers.dpm_solver_pp_2m", "denoise(x.clamp(-1, 1), t)", "denoise(x, t)")
+
+
+@_add(7, "At the n-th update no more than (1 + n)/(10 + n) of the old average should be kept.")
+def repair_7():
+    """The line that is wrong in patient 7, and what should stand there."""
+    warm = "decay = min(self.decay, (1 + self.updates) / (10 + self.updates))"
+    return Change("ema.EMA.update", "decay = self.decay", warm)
+
+
+@_add(8, "Signal and noise of one x_t belong to one time.")
+def repair_8():
+    """The line that is wrong in patient 8, and what should stand there."""
+    return Change("diffusion.Denoiser.loss", "t - 1, x0)", "t, x0)")
+
+
+@_add(9, "`torch.randint(low, high)` never draws `high`.")
+def repair_9():
+    """The line that is wrong in patient 9, and what should stand there."""
+    return Change("training._gradients", "torch.randint(1, T,", "torch.randint(1, T + 1,")
+
+
+@_add(10, "GroupNorm takes from each group its own mean. The time shifts a channel as a whole.")
+def repair_10():
+    """The line that is wrong in patient 10, and what should stand there."""
+    return Change("unet.norm_groups", "min(channels) >= g", "min(channels) >= 4 * g")

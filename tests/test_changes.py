@@ -1,0 +1,79 @@
+"""A fault is planted in the package itself, everywhere at once, and is gone afterwards."""
+
+import inspect
+
+import pytest
+import torch
+
+import ddpm_course as dc
+from ddpm_course import data, ema
+from ddpm_course.changes import Change, changed, source
+from ddpm_course.data import to_unit
+
+GREY = torch.tensor([0, 255], dtype=torch.uint8)
+BRIGHT = Change("data.to_unit", "/ 127.5 - 1", "/ 255")
+
+
+def test_the_function_itself_is_changed_wherever_it_was_imported_to():
+    before = to_unit.__code__
+    with changed(BRIGHT):
+        for name in (to_unit, dc.to_unit, data.to_unit):
+            assert name(GREY).tolist() == [0, 1]
+    assert to_unit.__code__ is before
+    assert to_unit(GREY).tolist() == [-1, 1]
+
+
+def test_it_is_undone_when_something_goes_wrong_inside():
+    with pytest.raises(KeyError), changed(BRIGHT):
+        raise KeyError
+    assert to_unit(GREY).tolist() == [-1, 1]
+
+
+def test_methods_decorated_functions_and_generators():
+    frozen = Change("ema.EMA.update", "1 - decay)", "0.0)")
+    model = torch.nn.Linear(1, 1)
+    average = ema.EMA(model)
+    start = average.model.weight.clone()
+    torch.nn.init.ones_(model.weight)
+    with changed(frozen):
+        average.update(model)
+    assert torch.equal(average.model.weight, start)
+    average.update(model)
+    assert not torch.equal(average.model.weight, start)
+
+    late = Change("samplers.ddim", "yield s, x, x0", "yield s + 7, x, x0")
+    schedule = dc.cosine_schedule(10)
+    with changed(late):
+        [(s, *_)] = dc.ddim(lambda x, t: x, torch.zeros(1), schedule, [10, 0])
+    assert s == 7
+
+
+def test_changes_add_up_and_a_change_can_undo_another():
+    twice = Change("data.to_unit", "images.float()", "(2 * images.float())")
+    with changed(BRIGHT, twice):
+        assert to_unit(GREY).tolist() == [0, 2]
+    with changed(BRIGHT, Change("data.to_unit", BRIGHT.after, BRIGHT.before)):
+        assert to_unit(GREY).tolist() == [-1, 1]
+    assert "2 * images" in source("data.to_unit", BRIGHT, twice)
+    with changed(BRIGHT):  # the source that is told is the healthy one all the same
+        assert source("data.to_unit") == inspect.getsource(data).split("\n\n\n")[
+            [part.startswith("def to_unit") for part in inspect.getsource(data).split("\n\n\n")]
+            .index(True)
+        ] + "\n"  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (Change("data.to_units", "a", "b"), r"There is no function data\.to_units in the package"),
+        (Change("dates", "a", "b"), "There is no function dates in the package"),
+        (Change("data.STARTER", "a", "b"), r"no function data\.STARTER"),
+        (Change("data.to_unit", "/ 128", ""), r"`/ 128` stands 0 times in data\.to_unit"),
+        (Change("data.to_unit", "i", ""), r"`i` stands \d+ times in .* name a piece that stands"),
+        (Change("data.to_unit", "- 1", "- ("), r"data\.to_unit would be no Python"),
+    ],
+)
+def test_what_cannot_be_changed_is_told_in_a_sentence(change, told):
+    with pytest.raises(ValueError, match=told), changed(change):
+        pass
+    assert to_unit(GREY).tolist() == [-1, 1]
