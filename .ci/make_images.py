@@ -1,8 +1,12 @@
 """Make every picture in images/: uv run python .ci/make_images.py"""
 
+import base64
+import io
+import json
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 import ddpm_course as dc
 from ddpm_course.data import to_uint8
@@ -13,7 +17,8 @@ from ddpm_course.rng import generator, image_generators, randn
 from ddpm_course.super_resolution import DRAWN, upscale
 from ddpm_course.weights import COURSE, UPSCALER
 
-IMAGES = Path(__file__).resolve().parents[1] / "images"
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "images"
 
 
 def forward() -> None:
@@ -76,6 +81,32 @@ def enlarged() -> None:
     save_image(IMAGES / f"{UPSCALER}.png", image_grid(torch.cat([squares, large]), columns=8))
 
 
+PICTURED = {
+    "00": "Twelve small pictures", "01": "A flower at seven times", "02": "Three flowers of dots",
+    "03": "Five convolutions: a square spot", "04": "Samples (recorded)",
+    "05": "Two rows between two flowers",
+    "06": "Six drawn flowers", "07": "Seven flowers at five scales",
+    "08": "Four flowers drawn at 32",
+    "09": "Four flowers; below, four smooth discs",
+}  # fmt: skip
+"""The figure of each notebook that stands for it in README, by how its alternative text begins."""
+
+
+def notebooks() -> None:
+    """One figure of each notebook, small, as it was committed there."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        number, cells = path.name[:2], json.loads(path.read_text(encoding="utf-8"))["cells"]
+        [data] = [
+            output["data"]["image/png"]
+            for cell in cells
+            for output in cell.get("outputs", [])
+            if PICTURED[number] in output.get("metadata", {}).get("image/png", {}).get("alt", "")
+        ]
+        picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+        picture.thumbnail((360, 180))
+        save_image(IMAGES / "notebooks" / f"{number}.png", picture)
+
+
 if __name__ == "__main__":
-    for make in (forward, flowers, steps, animation, enlarged):
+    for make in (forward, flowers, steps, animation, enlarged, notebooks):
         make()
