@@ -100,7 +100,8 @@ def notebooks() -> None:
             output["data"]["image/png"]
             for cell in cells
             for output in cell.get("outputs", [])
-            if PICTURED[number] in output.get("metadata", {}).get("image/png", {}).get("alt", "")
+            if (alt := output.get("metadata", {}).get("image/png", {}).get("alt"))
+            and alt.startswith(PICTURED[number])
         ]
         picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
         picture.thumbnail((360, 180))

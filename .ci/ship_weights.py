@@ -79,14 +79,12 @@ def main(run: Path, name: str) -> None:
     root, size = settings["data_root"], settings["image_size"]
     if enlarges := denoiser.net.config["has_level"]:
         pairs, others = load_pairs(settings["data"], root)
-        measured = min(MEASURED, len(others.large))
-        errors = x0_error(denoiser, *middle_crops(others, size, measured))
+        errors = x0_error(denoiser, *middle_crops(others, size, MEASURED))
         pictures, kept = len(pairs.large), len(others.large)
     else:
         data = held_out(settings["data"], root, size)
         errors = x0_error(denoiser, data)
         pictures, kept = len(load_data(settings["data"], root, size).images), len(data.images)
-        measured = kept
 
     rows = read_rows(run / "metrics.csv")
     steps, batch_size = int(rows[-1]["step"]), settings["batch_size"]
@@ -107,7 +105,7 @@ def main(run: Path, name: str) -> None:
         trained_on=PICTURES[settings["data"]],
         pictures=pictures,
         kept=kept,
-        measured=measured,
+        measured=min(MEASURED, kept),
         mirrored=", mirrored at random" if settings["flip"] else "",
         parameters=sum(p.numel() for p in denoiser.net.parameters()) / 1e6,
         last_label=(denoiser.net.config["num_classes"] or 0) - 1,

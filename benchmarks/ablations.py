@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -111,24 +112,19 @@ def main(
     if seeds < 2:
         raise ValueError("A spread over seeds needs at least two of them.")
     data = flowers102(data_root, network["image_size"])
-    paths = {
-        (name, seed): OUT
-        / f"{'-'.join(map(str, network['channels']))}-{steps}-{k}-{seed}.safetensors"
-        for seed in range(seeds)
-        for k, name in enumerate(VARIANTS)
-    }
     drawn = {}
-    for (name, seed), path in paths.items():
+    for seed, name in product(range(seeds), VARIANTS):
         config = dc.TrainConfig(
             steps=steps, batch_size=chosen.batch_size, learning_rate=chosen.learning_rate,
             ema_decay=0.998, log_every=steps, seed=seed,
         )  # fmt: skip
-        settings = {"variant": name, "T": T, "network": network, "per_class": per_class}
-        drawn[name, seed] = kept(
-            path, settings | asdict(config) | SAMPLING,
-            partial(run, VARIANTS[name], seed, data, network, config, per_class, device),
-        )  # fmt: skip
-        print(path.name, name, flush=True)
+        settings = {
+            "variant": name, "T": T, "network": network, "training": asdict(config),
+            "sampling": SAMPLING, "per_class": per_class,
+        }  # fmt: skip
+        make = partial(run, VARIANTS[name], seed, data, network, config, per_class, device)
+        drawn[name, seed] = kept(OUT / f"seed-{seed}.safetensors", settings, make)
+        print(name, "seed", seed, flush=True)
 
     bench = set_up(data_root, network["image_size"], threads)
     labels = torch.arange(102).repeat_interleave(per_class)

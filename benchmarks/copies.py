@@ -63,7 +63,7 @@ def main(
         drawn = draw_classes(denoiser, 10, sampler="ddpm", steps=100)
     results: dict[str, Copying] = {}
     themselves = draw_per_class(bench.train, 10, seed=0)
-    for name, flowers in {Path(source).name: drawn, "training flowers": themselves}.items():
+    for name, flowers in {Path(source).name: drawn, "perfect copier": themselves}.items():
         for space, judge in spaces.items():
             results[f"{name}, {space}"] = judge.copying(flowers)
 
@@ -77,7 +77,7 @@ def main(
     )
     network = {k: v for k, v in config.items() if k != "num_classes"}
     learned = kept(
-        Path(f"runs/copies/by-heart-{config['image_size']}-{steps}.safetensors"),
+        Path("runs/copies/by-heart.safetensors"),
         {"network": network, "steps": steps, "flowers": digest(few._asdict())},
         lambda: by_heart(few, network, steps, device)._asdict(),
     )

@@ -30,27 +30,33 @@ left() { echo $((seconds - (SECONDS - started))); }
 say() { echo "gpu.sh: $*" >&2; }
 too_short() { say "$seconds seconds are too few for $piece: give it more."; exit 2; }
 
-# stretch SECONDS FOLDER ARGUMENTS: train, or go on, until the time is up or the run is finished.
+# until_time SECONDS FOLDER COMMAND: a training in that folder, until the time is up or it is finished.
 # The interrupt makes it save its state. FOLDER.clock.csv gets begin,end, compiling included.
+until_time() {
+  local limit=$1 folder=$2 begun code=0; shift 2
+  [ "$limit" -gt 0 ] || too_short
+  begun=$(date +%s.%N)
+  timeout --signal=INT --kill-after=60 "$limit" "$@" 2>> "$folder.log" || code=$?
+  echo "$begun,$(date +%s.%N)" >> "$folder.clock.csv"
+  case $code in
+    0) touch "$folder/finished" ;;
+    124 | 130 | 137) say "$folder is not finished: run this piece again." ;;
+    *) failed=$code; say "FAILED: $folder"; tail -n 5 "$folder.log" >&2 ;;
+  esac
+}
+
+# stretch SECONDS FOLDER ARGUMENTS: train, or go on where the last stretch stopped.
 stretch() {
-  local limit=$1 folder=$2 resume=() begun code=0; shift 2
+  local limit=$1 folder=$2 resume=(); shift 2
   if [ -f "$folder/finished" ]; then
     say "$folder is finished."
     return
   fi
-  [ "$limit" -gt 0 ] || too_short
   if [ -f "$folder/training_state.safetensors" ]; then
     resume=(--resume) && set --
   fi
-  begun=$(date +%s.%N)
-  timeout --signal=INT --kill-after=60 "$limit" \
-    python3 -m ddpm_course train "${resume[@]}" --out "$folder" "$@" 2>> "$folder.log" || code=$?
-  echo "$begun,$(date +%s.%N)" >> "$folder.clock.csv"
-  case $code in
-    0) touch "$folder/finished" ;;
-    124 | 130 | 137) ;;  # the time was up
-    *) failed=$code; say "FAILED: $folder"; tail -n 5 "$folder.log" >&2 ;;
-  esac
+  until_time "$limit" "$folder" \
+    python3 -m ddpm_course train "${resume[@]}" --out "$folder" "$@"
 }
 
 # logged NAME COMMAND: run it, seen and kept in runs/NAME.log; the piece goes on if it fails
@@ -181,18 +187,11 @@ upscaler)
   else
     failed=1; say "FAILED: ship_weights.py"
   fi
-  baseline=runs/upscaler-regression
-  if [ -f "$whole/finished" ] && [ ! -f "$baseline/finished" ]; then
-    resume=() && [ ! -f "$baseline/training_state.safetensors" ] || resume=(--resume)
-    code=0
-    timeout --signal=INT --kill-after=60 $(($(left) > 0 ? $(left) : 1)) \
-      python3 benchmarks/upscaling.py regression --steps "${RUN_STEPS:-60000}" --batch-size 64 \
-      "${resume[@]}" 2>> "$baseline.log" || code=$?
-    case $code in
-      0) touch "$baseline/finished" ;;
-      124 | 130 | 137) say "The baseline is not finished: run this piece again." ;;
-      *) failed=$code; say "FAILED: upscaling regression" ;;
-    esac
+  baseline=runs/upscaler-regression resume=()
+  if [ -f "$baseline/training_state.safetensors" ]; then resume=(--resume); fi
+  if [ -f "$whole/finished" ] && [ ! -f "$baseline/finished" ] && [ "$(left)" -gt 0 ]; then
+    until_time "$(left)" "$baseline" python3 benchmarks/upscaling.py regression \
+      --steps "${RUN_STEPS:-60000}" --batch-size 64 "${resume[@]}"
   fi
   if [ -f "$baseline/finished" ]; then table upscaling quality; fi
   keep_results

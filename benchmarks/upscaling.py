@@ -20,7 +20,7 @@ from typing import Annotated
 
 import torch
 import typer
-from measuring import pick_device, print_table, save, spread, time_in_turns
+from measuring import kept, pick_device, print_table, save, spread, time_in_turns
 from PIL import Image
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
@@ -32,7 +32,7 @@ from ddpm_course.checkpoint import steps_done
 from ddpm_course.data import to_uint8, to_unit
 from ddpm_course.distances import psnr
 from ddpm_course.features import EXTRACTORS, features
-from ddpm_course.files import digest, load_tensors, save_tensors
+from ddpm_course.files import digest
 from ddpm_course.judge import UNSEEN
 from ddpm_course.pairs import SCALE, load_pairs
 from ddpm_course.picture_files import bytes_of
@@ -167,15 +167,12 @@ def quality(
     seen = {"small": small, **load_pretrained(source).state_dict()}
     if (REGRESSION / MODEL).is_file():
         seen |= {f"regression.{k}": v for k, v in load_pretrained(REGRESSION).state_dict().items()}
-    folder = KEPT / digest(seen)[:16]
+    settings = {"seen": digest(seen)}
     rows = {}
     for name, enlarge in ways(source).items():
-        path = folder / f"{name.replace(' ', '-')}.safetensors"
-        if not path.is_file():
-            bar = tqdm(small.split(4), desc=name, dynamic_ncols=True)
-            large = torch.cat([enlarge(part, seed) for seed, part in enumerate(bar)])
-            save_tensors(path, {"large": large}, {"name": name})
-        rows[name] = measure(load_tensors(path)[0]["large"], small, truth)
+        path = KEPT / f"{name.replace(' ', '-')}.safetensors"
+        large = kept(path, settings, partial(in_parts, enlarge, small, name))["large"]
+        rows[name] = measure(large, small, truth)
         print(name, rows[name], flush=True)
     digits = {"psnr": 2, "ssim": 3, "patches": 4, "consistency": 1}
     print_table([
@@ -189,6 +186,11 @@ def quality(
             "consistency of the truth": mean_of(psnr(to_uint8(reduced(to_unit(truth))), small)),
         },
     )  # fmt: skip
+
+
+def in_parts(enlarge: Way, small: Tensor, name: str) -> dict[str, Tensor]:
+    bar = tqdm(small.split(4), desc=name, dynamic_ncols=True)
+    return {"large": torch.cat([enlarge(part, seed) for seed, part in enumerate(bar)])}
 
 
 def told(figure: dict[str, float], digits: int) -> str:

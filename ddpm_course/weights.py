@@ -57,9 +57,7 @@ def load_pretrained(name_or_folder: Path | str) -> Denoiser:
 
     Raises FileNotFoundError for an unknown name, ValueError for damaged or mismatched files.
     """
-    folder = Path(name_or_folder)
-    if not folder.exists() and folder.name == str(name_or_folder):
-        folder = SHIPPED / folder
+    folder = _folder(name_or_folder)
     if (folder / INDEX).is_file():
         return load_diffusers(folder)
     if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
@@ -91,10 +89,16 @@ def load_pretrained(name_or_folder: Path | str) -> Denoiser:
 
 def trained_on(name_or_folder: str | Path) -> str | None:
     """The name of the data set that the weights learned from, where their config says it."""
-    for folder in (Path(name_or_folder), SHIPPED / Path(name_or_folder).name):
-        if (folder / CONFIG).is_file():
-            return read_json(folder / CONFIG).get("run", {}).get("data")
-    return None
+    path = _folder(name_or_folder) / CONFIG
+    run = read_json(path).get("run") if path.is_file() else None
+    return run.get("data") if isinstance(run, dict) else None
+
+
+def _folder(name_or_folder: str | Path) -> Path:
+    """The folder of that name or, where there is none, of the checkpoint shipped under it."""
+    folder = Path(name_or_folder)
+    by_name = not folder.exists() and folder.name == str(name_or_folder)
+    return SHIPPED / folder if by_name else folder
 
 
 def shipped() -> list[str]:

@@ -13,7 +13,7 @@ from ddpm_course.data import flowers102
 from ddpm_course.judge import Judge, draw_classes
 from ddpm_course.likelihood import bits_per_dim
 from ddpm_course.subsets import spread
-from ddpm_course.weights import load_pretrained, save_pretrained
+from ddpm_course.weights import load_pretrained, save_pretrained, trained_on
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +99,11 @@ def test_a_model_that_may_have_learned_from_val_is_told_of(model, tmp_path, real
     for source, told in ((whole, True), (model, False)):
         assert command("evaluate", "--from", source, *place) in (0, None)
         assert ("was trained on flowers102-all" in capsys.readouterr().err) == told
+
+
+@pytest.mark.parametrize("run", [[], {"data": None}, "flowers102"])
+def test_a_config_without_the_name_of_its_data_says_nothing_of_it(tmp_path, run):
+    (tmp_path / "config.json").write_text(json.dumps({"run": run}))
+    assert trained_on(tmp_path) is None
+    assert trained_on("flowers32-tiny") == "flowers102"
+    assert trained_on("nothing") is None
