@@ -28,11 +28,11 @@ LAYERS = {
     ),
     "notebooks": (
         *("plots", "svg", "explorer", "widgets", "sampling_panel"),
-        *("changes", "probes", "exercises"),
+        *("changes", "probes", "exercises", "grading"),
     ),
     "command line": (
         *("cli_options", "cli_train", "cli_sample", "cli_upscale", "cli_evaluate", "cli_export"),
-        *("cli", "__main__"),
+        *("cli_grade", "cli", "__main__"),
     ),
 }
 ORDER = [module for layer in LAYERS.values() for module in layer]

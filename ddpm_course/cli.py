@@ -1,4 +1,6 @@
-"""The command line: `ddpm-course train`, `sample`, `upscale`, `evaluate`, `export`, `download`."""
+"""The command line: `ddpm-course train`, `sample`, `upscale`, `evaluate`, `export`, `grade`,
+`download`.
+"""
 
 import sys
 import threading
@@ -9,6 +11,7 @@ import typer
 
 from ddpm_course.cli_evaluate import evaluate_command
 from ddpm_course.cli_export import export_command
+from ddpm_course.cli_grade import grade_command
 from ddpm_course.cli_sample import sample_command
 from ddpm_course.cli_train import train_command
 from ddpm_course.cli_upscale import upscale_command
@@ -26,6 +29,7 @@ app.command("sample")(sample_command)
 app.command("upscale")(upscale_command)
 app.command("evaluate")(evaluate_command)
 app.command("export")(export_command)
+app.command("grade")(grade_command)
 
 
 @app.command("download")

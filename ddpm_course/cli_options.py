@@ -25,10 +25,11 @@ PictureOut = Annotated[Path, typer.Option(help="Picture to write, a PNG.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")]
 
 
-def refuse_to_write(out: Path, overwrite: bool) -> None:
-    """Raise ValueError unless `out` is a PNG file that may be written."""
-    if out.suffix.lower() != ".png" or out.is_dir() or out.parent.is_file():
-        raise ValueError(f"--out names a PNG file, such as flowers.png, not {out}.")
+def refuse_to_write(out: Path, overwrite: bool, example: str = "flowers.png") -> None:
+    """Raise ValueError unless `out` is a file of the example's kind that may be written."""
+    kind = Path(example).suffix
+    if out.suffix.lower() != kind or out.is_dir() or out.parent.is_file():
+        raise ValueError(f"--out names a {kind[1:].upper()} file, such as {example}, not {out}.")
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: name another file, or add --overwrite.")
     parent = next(folder for folder in out.absolute().parents if folder.exists())

@@ -5,11 +5,16 @@ uv run sphinx-build -W site build/site
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from references import link_pages  # noqa: E402
+
 PAGES = HERE / "pages"  # copies, made anew at every build
 
 project = "ddpm_course"
@@ -18,7 +23,7 @@ author = "The ddpm_course authors"
 copyright = author
 language = "en"
 
-extensions = ["myst_nb"]
+extensions = ["myst_nb", "sphinx-mathjax-offline"]
 exclude_patterns = ["**.ipynb_checkpoints"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
@@ -50,8 +55,11 @@ def as_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 shutil.rmtree(PAGES, ignore_errors=True)
 (PAGES / "cards").mkdir(parents=True)
-for path in sorted((HERE.parent / "notebooks").glob("*.ipynb")):
-    nbformat.write(as_page(nbformat.read(path, as_version=4)), PAGES / path.name)
+paths = sorted((HERE.parent / "notebooks").glob("*.ipynb"))
+notebooks = {path.name: as_page(nbformat.read(path, as_version=4)) for path in paths}
+link_pages(notebooks)
+for name, notebook in notebooks.items():
+    nbformat.write(notebook, PAGES / name)
 for card in (HERE.parent / "ddpm_course" / "checkpoints").glob("*/README.md"):
     text = "---\norphan: true\n---\n" + card.read_text(encoding="utf-8")
     (PAGES / "cards" / f"{card.parent.name}.md").write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@ import os
 # No test may reach for the network, and no tracker may phone home.
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_SILENT="true")
 
+import shutil
 import signal
 import tarfile
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from urllib.error import URLError
 
 import pytest
 import torch
+from playwright.sync_api import expect, sync_playwright
 
 from ddpm_course import UNet
 
@@ -82,6 +84,44 @@ def full_disk():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
+
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Its path. Without one, tests are skipped, or fail where DDPM_REQUIRE_BROWSER is set."""
+    if path := shutil.which("chromium") or shutil.which("chromium-browser"):
+        return path
+    message = "no Chromium is installed (Debian: apt-get install chromium)"
+    return pytest.fail(message) if os.environ.get("DDPM_REQUIRE_BROWSER") else pytest.skip(message)
+
+
+@pytest.fixture
+def page(tmp_path, chromium):
+    """An empty page in a browser that nobody has used before."""
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=chromium,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1280, "height": 1000},
+        )
+        context.set_default_timeout(60_000)
+        expect.set_options(timeout=15_000)
+        yield context.pages[0]
+        context.close()
 
 
 def contents(folder):

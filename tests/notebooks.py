@@ -6,6 +6,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from ddpm_course.grading import exercise_name
+
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 
@@ -16,11 +18,6 @@ def read(path):
 
 def tags(cell):
     return cell.metadata.get("tags", [])
-
-
-def exercise_name(cell):
-    """The exercise that a cell is a stub of, or None."""
-    return next((t.split(":", 1)[1] for t in tags(cell) if t.startswith("exercise:")), None)
 
 
 def solved(notebook, exercises):

@@ -1,7 +1,4 @@
-"""The course as a learner meets it: JupyterLab in a real browser, sliders moved by hand.
-
-Skipped where Chromium is not installed, unless DDPM_REQUIRE_BROWSER is set (CI sets it).
-"""
+"""The course as a learner meets it: JupyterLab in a real browser, sliders moved by hand."""
 
 import os
 import re
@@ -15,24 +12,13 @@ import urllib.request
 
 import pytest
 import torch
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from ddpm_course.explorer import explorer_page
 from ddpm_course.schedules import SCHEDULES, linear_schedule
 from ddpm_course.widgets import describe
 from notebooks import FOLDER, PATHS
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-]
 # JupyterLab calls a kernel idle before it is connected; running cells then opens a dialog.
 READY = """() => {
   const widget = window.jupyterapp?.shell?.currentWidget;
@@ -50,13 +36,8 @@ CHANGED = """([picture, chart]) =>
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory, chromium):
     """A JupyterLab over a copy of the notebooks, on this machine only: its address and token."""
-    if CHROMIUM is None:
-        message = "no Chromium is installed (Debian: apt-get install chromium)"
-        if os.environ.get("DDPM_REQUIRE_BROWSER"):
-            pytest.fail(message)
-        pytest.skip(message)
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(FOLDER, home / "notebooks")
     settings = home / "config" / "labconfig" / "page_config.json"
@@ -104,22 +85,6 @@ def _wait_for(address, server, log):
         except OSError:
             time.sleep(0.1)
     raise RuntimeError(log.read_text()[-3000:])
-
-
-@pytest.fixture
-def page(tmp_path):
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            tmp_path / "profile",
-            executable_path=CHROMIUM,
-            headless=True,
-            args=FLAGS,
-            viewport={"width": 1280, "height": 1000},
-        )
-        context.set_default_timeout(60_000)
-        expect.set_options(timeout=15_000)
-        yield context.pages[0]
-        context.close()
 
 
 def open_and_run(page, lab, name):

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
-from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from PIL import Image
 from test_exercises import NOTEBOOKS
 
 import ddpm_course
-from notebooks import PATHS, exercise_name, read, run, solved, tags
+from ddpm_course.grading import exercise_name, grade
+from notebooks import PATHS, read, run, solved, tags
 
 each = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 
@@ -91,14 +91,14 @@ def test_every_exercise_has_a_cell_and_every_cell_an_exercise(path):
 
 
 @each
-def test_solved_notebook_passes_strictly(path):
-    run(solved(read(path), NOTEBOOKS[path.stem[3:]]), DDPM_CHECK="strict")
-
-
-@each
-def test_stubs_do_not_pass_strictly(path):
-    with pytest.raises(CellExecutionError, match="not attempted yet"):
-        run(read(path), DDPM_CHECK="strict")
+def test_every_exercise_can_be_solved_where_it_stands(path):
+    """By our solution, which the stub is not: with the notebook's own imports and nothing else."""
+    exercises = NOTEBOOKS[path.stem[3:]]
+    for cell in code_cells(path):
+        if name := exercise_name(cell):
+            assert cell.outputs[0].text.startswith(f"○ {name}: not attempted yet.")
+    for answer in grade(solved(read(path), exercises), read(path)):
+        assert (answer.mark, answer.why, answer.borrowed) == ("correct", "", ())
 
 
 @pytest.mark.release

@@ -2,7 +2,7 @@
 
 `my_function = check(my_function)` prints "not attempted yet", what is wrong in words, or
 "correct", and hands back the learner's function if it is right, else the reference, so that the
-cells below always run. With DDPM_CHECK=strict in the environment (our tests) it raises instead.
+cells below always run.
 """
 
 import ast
@@ -12,14 +12,11 @@ import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from IPython.display import Markdown, display
 from torch import Tensor
-
-
-class NotAttempted(Exception):
-    """The cell still holds the stub."""
 
 
 class Wrong(AssertionError):
@@ -31,6 +28,13 @@ class Exercise:
     solution: Callable
     test: Callable[[Callable], None]
     hint: str
+
+
+class Verdict(NamedTuple):
+    mark: Literal["correct", "wrong", "not attempted"]
+    why: str
+    use: Callable
+    """What the cells below work with: the learner's function, or the solution."""
 
 
 class Exercises:
@@ -50,33 +54,46 @@ class Exercises:
 
     def check(self, f: Callable) -> Callable:
         """Print a verdict on f and return f, or the solution if f is missing or wrong."""
+        verdict = self.verdict(f)
+        if verdict.mark == "correct":
+            print(f"✓ {f.__name__}: correct")
+        else:
+            mark = "○" if verdict.mark == "not attempted" else "✗"
+            print(
+                f"{mark} {f.__name__}: {verdict.why}\n  The cells below use the reference version."
+            )
+        return verdict.use
+
+    def verdict(self, f: Callable) -> Verdict:
+        """What `check` says of f."""
         exercise = self._named(getattr(f, "__name__", repr(f)))
-        strict = os.environ.get("DDPM_CHECK") == "strict"
+        if f is exercise.solution:
+            why = (
+                "that name holds the reference version since the last check; run the whole cell "
+                "to check yours."
+            )
+            return Verdict("not attempted", why, f)
+        if is_stub(f):
+            return Verdict("not attempted", "not attempted yet.", exercise.solution)
         try:
-            if f is exercise.solution:
-                raise NotAttempted(
-                    "that name holds the reference version since the last check; run the whole "
-                    "cell to check yours."
-                )
-            if is_stub(f):
-                raise NotAttempted("not attempted yet.")
             _try(f, exercise.test)
-        except (NotAttempted, Wrong) as verdict:
-            if strict:
-                raise
-            mark = "○" if isinstance(verdict, NotAttempted) else "✗"
-            print(f"{mark} {f.__name__}: {verdict}\n  The cells below use the reference version.")
-            return exercise.solution
-        print(f"✓ {f.__name__}: correct")
-        return f
+        except Wrong as wrong:
+            return Verdict("wrong", str(wrong), exercise.solution)
+        return Verdict("correct", "", f)
 
     def hint(self, name: str) -> None:
         """Show one hint."""
         display(Markdown(f"**Hint.** {self._named(name).hint}"))
 
     def solution(self, name: str) -> None:
-        """Show the solution as code."""
-        display(Markdown(f"```python\n{self.source(name)}\n```"))
+        """Show the solution as code, unless DDPM_SOLUTIONS=hidden is in the environment."""
+        hidden = os.environ.get("DDPM_SOLUTIONS") == "hidden"
+        shown = (
+            f"Solutions are hidden in this class. There is a hint: `hint({name!r})`."
+            if hidden
+            else f"```python\n{self.source(name)}\n```"
+        )
+        display(Markdown(shown))
 
     def source(self, name: str) -> str:
         """The solution as text: the function without its decorator."""

@@ -1,0 +1,71 @@
+"""Cross-references of the book: from a symbol's first mention to the notation, from "Eq. 7" to the
+equation, from "notebook 02" to its page. In the notebooks these are plain words.
+"""
+
+import re
+
+from nbformat import NotebookNode
+
+TABLE = "| symbol | in code |"
+TAGGED = re.compile(r"^\$\$(?:(?!\$\$).)+\\tag\{(?:[^}]+; )?DDPM (\d+)\}\$\$$", re.M | re.S)
+PART = re.compile(
+    r"(?P<kept>```.*?```|`[^`\n]*`|\$\$.*?\$\$|^(?:#|\|| {4}).*?$|!?\[[^]]*\]\([^)]*\))"
+    r"|(?P<symbol>\$[^$\n]+\$)"
+    r"|(?P<equations>\bEqs?\. \d+(?:(?:, | and )\d+)*)"
+    r"|(?P<pages>\b[Nn]otebooks? \d\d(?:(?:, | and | to )\d\d)*)",
+    re.M | re.S,
+)
+
+
+def link_pages(notebooks: dict[str, NotebookNode]) -> None:
+    """Put targets and links into the prose of all notebooks, given by file name, in place."""
+    pages = {name[:2]: name for name in notebooks}
+    texts = [cell.source for notebook in notebooks.values() for cell in _prose(notebook)]
+    equations = {number for text in texts for number in TAGGED.findall(text)}
+    [table] = [text for text in texts if TABLE in text]
+    rows = re.findall(r"^\| \$(.+?)\$ \|", table, re.M)
+    symbols = {f"${s.split(' = ')[0]}$" for row in rows for s in row.split(r",\ ")}
+
+    targets = set(equations)
+    for name, notebook in notebooks.items():
+        unseen = set() if any(TABLE in cell.source for cell in _prose(notebook)) else set(symbols)
+        for cell in _prose(notebook):
+            cell.source = _linked(cell.source, unseen, equations, pages | {name[:2]: ""})
+            cell.source = TAGGED.sub(lambda found: _target(found, targets), cell.source)
+            if TABLE in cell.source:
+                cell.source = f"(notation)=\n{cell.source}"
+
+
+def _linked(text: str, unseen: set[str], equations: set[str], pages: dict[str, str]) -> str:
+    def replace(part: re.Match) -> str:
+        said = part[0]
+        if said in unseen:
+            unseen.remove(said)
+            return f"[{said}](#notation)"
+        if part["equations"]:
+            return re.sub(
+                r"(?:Eq\. )?(\d+)",
+                lambda n: f"[{n[0]}](#ddpm-{n[1]})" if n[1] in equations else n[0],
+                said,
+            )
+        if part["pages"]:
+            return re.sub(
+                r"(?:[Nn]otebook )?(\d\d)",
+                lambda n: f"[{n[0]}]({pages[n[1]]})" if pages.get(n[1]) else n[0],
+                said,
+            )
+        return said
+
+    return PART.sub(replace, text)
+
+
+def _target(equation: re.Match, wanted: set[str]) -> str:
+    """The equation with an anchor above it, where it is displayed for the first time."""
+    if equation[1] not in wanted:
+        return equation[0]
+    wanted.remove(equation[1])
+    return f"(ddpm-{equation[1]})=\n\n{equation[0]}"
+
+
+def _prose(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
