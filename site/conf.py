@@ -31,6 +31,8 @@ nb_execution_mode = "off"
 suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
 
 html_theme = "sphinx_book_theme"
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
 html_theme_options = {
     "show_toc_level": 2,
     "use_download_button": True,

@@ -22,13 +22,12 @@ def link_pages(notebooks: dict[str, NotebookNode]) -> None:
     pages = {name[:2]: name for name in notebooks}
     texts = [cell.source for notebook in notebooks.values() for cell in _prose(notebook)]
     equations = {number for text in texts for number in TAGGED.findall(text)}
-    [table] = [text for text in texts if TABLE in text]
-    rows = re.findall(r"^\| \$(.+?)\$ \|", table, re.M)
-    symbols = {f"${s.split(' = ')[0]}$" for row in rows for s in row.split(r",\ ")}
+    symbols = _symbols(next(text for text in texts if TABLE in text))
 
     targets = set(equations)
     for name, notebook in notebooks.items():
-        unseen = set() if any(TABLE in cell.source for cell in _prose(notebook)) else set(symbols)
+        has_table = any(TABLE in cell.source for cell in _prose(notebook))
+        unseen = {} if has_table else dict(symbols)
         for cell in _prose(notebook):
             cell.source = _linked(cell.source, unseen, equations, pages | {name[:2]: ""})
             cell.source = TAGGED.sub(lambda found: _target(found, targets), cell.source)
@@ -36,12 +35,21 @@ def link_pages(notebooks: dict[str, NotebookNode]) -> None:
                 cell.source = f"(notation)=\n{cell.source}"
 
 
-def _linked(text: str, unseen: set[str], equations: set[str], pages: dict[str, str]) -> str:
+def _symbols(table: str) -> dict[str, str]:
+    """Each symbol as the prose has it, and what it means in plain words, for a link's title."""
+    found = {}
+    for symbols, code, meaning in re.findall(r"^\| \$(.+?)\$ \| (.+?) \| (.+?) \|", table, re.M):
+        words = f"{code} in code" if "\\" in meaning else f"{meaning} ({code} in code)"
+        title = re.sub(r"[$`]", "", words)
+        found |= {f"${symbol.split(' = ')[0]}$": title for symbol in symbols.split(r",\ ")}
+    return found
+
+
+def _linked(text: str, unseen: dict[str, str], equations: set[str], pages: dict[str, str]) -> str:
     def replace(part: re.Match) -> str:
         said = part[0]
         if said in unseen:
-            unseen.remove(said)
-            return f"[{said}](#notation)"
+            return f'[{said}](#notation "{unseen.pop(said)}")'
         if part["equations"]:
             return re.sub(
                 r"(?:Eq\. )?(\d+)",

@@ -76,15 +76,22 @@ def test_words_that_name_an_equation_a_symbol_or_a_notebook_lead_there(site):
     assert "02_reverse_process.html" in links["03_unet"]
 
 
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_): ...
+
+
 @pytest.fixture(scope="module")
 def address(site):
     """The book, served on this machine."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
-    handler.log_message = lambda *_: None
+    handler = functools.partial(Quiet, directory=site)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+LEFTMOST_FORMULA = """Math.min(
+  0, ...[...document.querySelectorAll('mjx-math')].map(m => m.getBoundingClientRect().left))"""
 
 
 def open_page(page, address):
@@ -109,6 +116,7 @@ def test_no_serious_barrier_on_a_page_and_nothing_from_elsewhere(page, address, 
         assert not serious, [(f["id"], [n["html"][:200] for n in f["nodes"]][:3]) for f in serious]
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("mjx-merror").count() == 0
+    assert page.evaluate(LEFTMOST_FORMULA) >= 0, "the beginning of a formula is cut off"
     assert not [url for url in asked if not url.startswith((address, "data:", "blob:", "about:"))]
 
 
