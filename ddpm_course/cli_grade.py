@@ -21,17 +21,25 @@ def grade_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Check the answers in notebooks that learners have handed in. It runs their code."""
-    from ddpm_course.grading import MARKS, grade, read_notebook
+    from ddpm_course.grading import Grade, exercise_names, grade, read_notebook
 
     refuse_to_write(out, overwrite, "grades.csv")
-    ours, theirs = read_notebook(given), [read_notebook(path) for path in handed_in]
-    rows = [("file", "exercise", "mark", "why", "borrowed")]
-    for path, notebook in zip(handed_in, tqdm(theirs, unit="notebook"), strict=True):
-        grades = grade(notebook, ours, timeout)
-        rows += [(str(path), g.exercise, g.mark, g.why, " ".join(g.borrowed)) for g in grades]
-        marks = Counter(g.mark for g in grades)
-        tqdm.write(f"{path}: " + ", ".join(f"{marks[mark]} {mark}" for mark in MARKS))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(out, text.getvalue())
+    ours = read_notebook(given)
+    rows = [("file", "exercise", "mark", "why", "look at", "answer")]
+    for path in tqdm(handed_in, unit="notebook", disable=None):
+        try:
+            theirs = read_notebook(path)
+        except (ValueError, OSError) as error:
+            grades = [Grade(name, "not attempted", str(error)) for name in exercise_names(ours)]
+        else:
+            grades = grade(theirs, ours, timeout)
+        rows += [
+            (str(path), g.exercise, g.mark, g.why, ", ".join(g.look_at), g.answer) for g in grades
+        ]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        write_text(out, text.getvalue())  # after each, so that Ctrl-C loses none
+        counts = Counter(g.mark for g in grades)
+        counts["to look at"] = sum(bool(g.look_at) for g in grades)
+        tqdm.write(f"{path}: " + ", ".join(f"{number} {mark}" for mark, number in counts.items()))
     typer.echo(f"{len(rows) - 1} answers in {out}")

@@ -29,6 +29,10 @@ ForTraining = partial(typer.Option, rich_help_panel="Training")
 ForSpeed = partial(typer.Option, rich_help_panel="Speed and memory")
 ForRecords = partial(typer.Option, rich_help_panel="What is kept")
 DEFAULT = TrainConfig()
+PRESETS_HELP = (
+    f"{one_of(PRESETS)} Millions of parameters and pixels a side: tiny 1.6, 32; small 12, 64; "
+    "base 36, 64; large 63, 64; upscaler 2.1, from 56 to 224."
+)
 
 
 def train_command(
@@ -40,7 +44,7 @@ def train_command(
     data_root: Annotated[Path, ForData(help="Where it lies, or is downloaded to.")] = Path("data"),
     image_size: Annotated[int | None, ForData(help="Pixels a side; default: the preset's.")] = None,
     flip: Annotated[bool, ForData(help="Mirror half of the images.")] = DEFAULT.flip,
-    preset: Annotated[str, ForModel(help=one_of(PRESETS))] = "tiny",
+    preset: Annotated[str, ForModel(help=PRESETS_HELP)] = "tiny",
     conditional: Annotated[
         bool, ForModel("--conditional", help="Learn labels, for guidance.")
     ] = False,
@@ -129,6 +133,13 @@ def _watch(
     if settings["held_out_every"] > 0:
         held_out = HeldOut(out, settings, setup.denoiser.schedule, setup.held_out(), done)
     tracker = open_tracker(settings["track"], out, done)
+    parameters = sum(p.numel() for p in setup.denoiser.net.parameters()) / 1e6
+    passes = config.steps * config.batch_size / setup.pictures
+    typer.echo(
+        f"{setup.pictures} pictures, {settings['image_size']} pixels a side; "
+        f"{parameters:.1f} M parameters on {next(setup.denoiser.parameters()).device.type}; "
+        f"{config.steps} steps of {config.batch_size}, {passes:.3g} passes over the pictures"
+    )
     bar = tqdm(unit="step", initial=done, total=config.steps, dynamic_ncols=True)
 
     def progress(remaining: Iterable[int]) -> Iterator[int]:

@@ -20,14 +20,16 @@ from urllib.error import URLError
 import torch
 from PIL import Image
 from torch import Tensor
+from tqdm import tqdm
 
 from ddpm_course.files import load_tensors, save_tensors
-from ddpm_course.picture_files import bytes_of, middle_square, pictures_below, square
+from ddpm_course.picture_files import PICTURES, bytes_of, middle_square, pictures_below, square
 from ddpm_course.rng import generator
 from ddpm_course.synthetic import synthetic_flowers
 
 STARTER, STARTER_COLUMNS = Path(__file__).parent / "starter.png", 16
 TRIES, PAUSE, STALLED = 3, 2.0, 60.0  # tries, and seconds after the first and without a byte
+NAMED = 5  # bad pictures in one sentence
 OFFLINE = "Without it, `ddpm-course train --data starter` learns from flowers in the package."
 
 
@@ -98,9 +100,17 @@ def download_flowers102(root: Path | str) -> None:
     """Fetch Flowers-102 (about 350 MB) through torchvision, unless it is there already.
 
     What is cut short or fails its checksum is fetched again, `TRIES` times in all. Raises
-    ConnectionError in one sentence if that does not help.
+    ConnectionError in one sentence if that does not help, ValueError for a folder of somebody's own
+    pictures.
     """
     from torchvision.datasets import Flowers102
+
+    lies = (Path(root) / "flowers-102").exists()
+    if not lies and any(p.suffix.lower() in PICTURES for p in Path(root).glob("*")):
+        raise ValueError(
+            f"{root} holds pictures of its own, which `--data folder` learns from; for Flowers-102 "
+            "name another --data-root."
+        )
 
     def fetch() -> None:
         patience = socket.getdefaulttimeout()
@@ -126,16 +136,22 @@ def download_flowers102(root: Path | str) -> None:
 def folder(root: Path | str, size: int) -> ImageData:
     """Every picture below a folder, cropped to its middle square; no labels.
 
-    Raises FileNotFoundError without a folder or a picture in it, ValueError at one that cannot be
-    read.
+    Raises FileNotFoundError without a folder or a picture in it, ValueError that names those that
+    cannot be read.
     """
     sources = pictures_below(Path(root))
 
-    def load(path: Path) -> Tensor:
-        return square(path, size, "replace or remove it", middle_square)
-
     def decode() -> ImageData:
-        return ImageData(torch.stack([load(path) for path in sources]), None)
+        images, bad = [], []
+        for path in tqdm(sources, "reading pictures", unit="picture", disable=None, leave=False):
+            try:
+                images.append(square(path, size, "replace or remove it", middle_square))
+            except ValueError as error:
+                bad.append(str(error))
+        if bad:
+            more = f" So are {len(bad) - NAMED} more." if len(bad) > NAMED else ""
+            raise ValueError(" ".join(bad[:NAMED]) + more)
+        return ImageData(torch.stack(images), None)
 
     return _cached(Path(root) / ".ddpm_course" / f"{size}px.safetensors", sources, decode)
 
@@ -186,7 +202,9 @@ def held_out(name: str, root: Path | str, size: int) -> ImageData:
         return flowers102(root, size, split="val")
     if name == "synthetic":
         return ImageData(*synthetic_flowers(512, size, seed=1))
-    raise ValueError(f"The data set {name} keeps no pictures out of training to measure on.")
+    raise ValueError(
+        f"The data set {name} keeps no pictures out of training to measure on: flowers102 does."
+    )
 
 
 def example_root() -> Path:

@@ -1,6 +1,6 @@
 """Questions whose right answer is known on paper, asked of the package as it stands.
 
-Each takes less than a second and names the test that asks the same, more strictly. The notebook on
+Each takes about a second and names the test that asks the same, more strictly. The notebook on
 faults looks through them at a package in which something is broken.
 """
 
@@ -33,18 +33,21 @@ class Probe(NamedTuple):
     test: str
 
     def ask(self) -> float:
-        """The answer of the package as it is now; NaN where it stops with a division by zero."""
-        try:
-            return self.measure()
-        except ArithmeticError:
-            return math.nan
+        """The answer of the package as it is now; NaN where it stops with a division by zero.
+        Torch's global generator is left as it was.
+        """
+        with torch.random.fork_rng(devices=[]):
+            try:
+                return self.measure()
+            except ArithmeticError:
+                return math.nan
 
     def right(self, value: float) -> bool:
         return self.low <= value <= self.high  # so NaN is never right
 
 
-def _width(sampler: str, std: float, steps: int, **options) -> float:
-    """The width that a sampler gives a bell of width `std`, whose exact denoiser it is given."""
+def draw_bell(sampler: str, std: float, steps: int, **options) -> Tensor:
+    """What a sampler draws, f[20000,1], from the exact denoiser of a bell of width `std`."""
     schedule = cosine_schedule(1000)
     x_T = torch.randn(20_000, 1, generator=generator(1))
     walk = SAMPLERS[sampler](
@@ -52,7 +55,11 @@ def _width(sampler: str, std: float, steps: int, **options) -> float:
         generator(2), **options,
     )  # fmt: skip
     *_, (_, x, _) = walk
-    return x.std().item()
+    return x
+
+
+def _width(*arguments, **options) -> float:
+    return draw_bell(*arguments, **options).std().item()
 
 
 def _room_for_noise() -> float:
@@ -79,12 +86,13 @@ def _of_five_steps() -> Denoiser:
     return Denoiser(_Knows(schedule), schedule, "eps", clip=False)
 
 
-def _last_time_met() -> float:
+def times_met() -> list[int]:
+    """Every t that 20 steps of training meet, T = 5, from the smallest."""
     denoiser = _of_five_steps()
     config = TrainConfig(steps=20, log_every=20)
     for _ in train(denoiser, lambda step: {"x0": torch.ones(32, 1)}, config):
         pass
-    return float(max(denoiser.net.times))
+    return sorted(denoiser.net.times)
 
 
 def _loss_of_one_who_knows() -> float:
@@ -140,7 +148,7 @@ PROBES = {
     "room for noise": Probe(
         "The standard deviation of the noise at t = 1 of the cosine schedule: √(1 − ᾱ₁)?",
         _room_for_noise, 0.0060, 0.0068,
-        "test_schedules.py::test_linear_reference_values",
+        "test_schedules.py::test_cosine_reference_values_and_only_the_last_beta_is_clipped",
     ),
     "black": Probe(
         "A byte of 0, as a network sees it?",
@@ -149,7 +157,7 @@ PROBES = {
     ),
     "times met": Probe(
         "640 draws of t in training, T = 5: what is the largest?",
-        _last_time_met, 5.0, 5.0,
+        lambda: float(max(times_met())), 5.0, 5.0,
         "test_training.py::test_times_cover_exactly_1_to_T_and_the_network_counts_from_0",
     ),
     "loss of one who knows": Probe(
@@ -165,6 +173,6 @@ PROBES = {
     "sight of the time": Probe(
         "A fresh network sees one picture at t = 1 and t = 1000: how far do its answers differ?",
         _sight_of_the_time, 0.05, 10.0,
-        "test_unet.py::test_groups_divide_every_width_and_hold_four_channels",
+        "test_unet.py::test_time_reaches_every_residual_branch",
     ),
 }  # fmt: skip

@@ -85,6 +85,8 @@ class Setup(NamedTuple):
     denoiser: Denoiser
     batches: Batches
     config: TrainConfig
+    pictures: int
+    """How many there are to learn from."""
     held_out: Callable[[], WithConditions]
     """Loads pictures that are kept out of training; raises ValueError where none are."""
     shown: dict[str, Tensor]
@@ -117,18 +119,20 @@ def prepare(settings: dict) -> Setup:
             download_flowers102(root)
         if enlarges:
             pairs, others = load_pairs(name, root)
+            pictures = len(pairs.large)
             batches = pair_batches(pairs, config, schedule, size, device=device)
             kept = partial(middle_crops, others, size, MEASURED)
             _, shown = middle_crops(others, size, 16)
         else:
             data = load_data(name, root, size)
+            pictures = len(data.images)
             batches = image_batches(data, config, conditional=conditional, device=device)
             kept = partial(_spread_held_out, name, root, size)
             if conditional:
                 network["num_classes"] = data.num_classes
     torch.manual_seed(config.seed)
     denoiser = Denoiser(UNet(**network), schedule, settings["prediction"])
-    return Setup(denoiser.to(device), batches, config, kept, shown)
+    return Setup(denoiser.to(device), batches, config, pictures, kept, shown)
 
 
 def _spread_held_out(name: str, root: str, size: int) -> WithConditions:

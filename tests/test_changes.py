@@ -7,7 +7,7 @@ import torch
 
 import ddpm_course as dc
 from ddpm_course import data, ema
-from ddpm_course.changes import Change, changed, source
+from ddpm_course.changes import Change, _compiled, changed, source
 from ddpm_course.data import to_unit
 
 GREY = torch.tensor([0, 255], dtype=torch.uint8)
@@ -48,6 +48,22 @@ def test_methods_decorated_functions_and_generators():
     assert s == 7
 
 
+def test_a_function_is_changed_once_at_a_time():
+    with changed(BRIGHT):
+        again = Change("data.to_unit", "images.float()", "images.double()")
+        with pytest.raises(ValueError, match=r"data\.to_unit is changed already"), changed(again):
+            pass
+        assert to_unit(GREY).tolist() == [0, 1]
+    assert to_unit(GREY).tolist() == [-1, 1]
+
+
+def test_a_function_with_another_function_in_its_parameters(monkeypatch):
+    """The compiled text has more than one code object then."""
+    text = "def timesteps(x, key=lambda a: a):\n    return key(x)\n"
+    monkeypatch.setattr("ddpm_course.changes._parameters", lambda _: "")
+    assert _compiled("schedules.timesteps", text).co_name == "timesteps"
+
+
 def test_changes_add_up_and_a_change_can_undo_another():
     twice = Change("data.to_unit", "images.float()", "(2 * images.float())")
     with changed(BRIGHT, twice):
@@ -72,6 +88,8 @@ def test_the_source_that_is_told_is_the_healthy_one_also_inside():
         (Change("data.to_unit", "/ 128", ""), r"`/ 128` stands 0 times in data\.to_unit"),
         (Change("data.to_unit", "i", ""), r"`i` stands \d+ times in .* name a piece that stands"),
         (Change("data.to_unit", "- 1", "- ("), r"data\.to_unit would be no Python"),
+        (Change("ema.EMA.__init__", "0.999", "0.5"), "its parameters stay as they are"),
+        (Change("unet.UNet.__init__", "super()", "super( )"), "uses variables from around it"),
     ],
 )
 def test_what_cannot_be_changed_is_told_in_a_sentence(change, told):

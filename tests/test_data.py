@@ -331,3 +331,16 @@ def test_examples_are_photographs_where_there_are_any(linked_flowers, monkeypatc
     drawn = load_data("starter", "nowhere", 16).images
     assert all((drawn == image).flatten(1).all(1).any() for image in images)
     assert sentence.startswith("Data: starter set")
+
+
+def test_all_bad_pictures_of_a_folder_are_named_at_once(tmp_path):
+    for k in range(7):
+        (tmp_path / f"{k}.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match=r"0\.jpg cannot be read.*4\.jpg cannot.* So are 2 more\."):
+        load_data("folder", tmp_path, 8)
+
+
+def test_nothing_is_downloaded_into_a_folder_of_other_pictures(tmp_path, no_network):
+    (tmp_path / "mine.JPG").touch()
+    with pytest.raises(ValueError, match="holds pictures of its own, which `--data folder` learns"):
+        download_flowers102(tmp_path)

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 import torch
 from IPython.display import Markdown, display
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Wrong(AssertionError):
@@ -64,9 +64,9 @@ class Exercises:
             )
         return verdict.use
 
-    def verdict(self, f: Callable) -> Verdict:
-        """What `check` says of f."""
-        exercise = self._named(getattr(f, "__name__", repr(f)))
+    def verdict(self, f: Callable, name: str | None = None) -> Verdict:
+        """What `check` says of f, as an answer to the exercise of its own or of another name."""
+        exercise = self._named(name or str(getattr(f, "__name__", f)))
         if f is exercise.solution:
             why = (
                 "that name holds the reference version since the last check; run the whole cell "
@@ -87,12 +87,9 @@ class Exercises:
 
     def solution(self, name: str) -> None:
         """Show the solution as code, unless DDPM_SOLUTIONS=hidden is in the environment."""
-        hidden = os.environ.get("DDPM_SOLUTIONS") == "hidden"
-        shown = (
-            f"Solutions are hidden in this class. There is a hint: `hint({name!r})`."
-            if hidden
-            else f"```python\n{self.source(name)}\n```"
-        )
+        shown = f"```python\n{self.source(name)}\n```"
+        if os.environ.get("DDPM_SOLUTIONS") == "hidden":
+            shown = f"Solutions are hidden in this class. There is a hint: `hint({name!r})`."
         display(Markdown(shown))
 
     def source(self, name: str) -> str:
@@ -167,12 +164,20 @@ def _changed_dtype(given: tuple, answer) -> list[tuple[torch.dtype, torch.dtype]
 
 
 def is_stub(f: Callable) -> bool:
-    """Whether f's body does nothing yet: only a docstring, `...`, `pass` or a raise."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(f))).body[0].body  # type: ignore[attr-defined]
+    """Whether f's body does nothing yet. False where there is no source to tell by."""
+    try:
+        line = ast.parse(textwrap.dedent(inspect.getsource(f))).body[0]
+    except (OSError, TypeError, SyntaxError):  # below `%%time`, or not a function, or a lambda
+        return False
+    return isinstance(line, ast.FunctionDef) and does_nothing(line)
+
+
+def does_nothing(function: ast.FunctionDef) -> bool:
+    """Whether the body is only a docstring, `...`, `pass` or a raise."""
     return all(
         isinstance(line, ast.Pass | ast.Raise)
         or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
-        for line in body
+        for line in function.body
     )
 
 
@@ -202,3 +207,29 @@ def tensor_of(answer, shape: tuple[int, ...]) -> Tensor:
     )
     require(bool(torch.isfinite(answer).all()), "the result holds NaN or infinity.")
     return answer
+
+
+def call(f: Callable, shape: tuple[int, ...], crashes: dict[str, str], *arguments) -> Tensor:
+    """f's answer, as `tensor_of` has it. An error that mentions a key of `crashes` is told as the
+    sentence there. A network among the arguments may be taken apart, but not called as a whole.
+    """
+    networks = [
+        a for a in arguments if isinstance(a, nn.Module) and any(True for _ in a.children())
+    ]
+    refusals = [network.register_forward_pre_hook(_refuse_whole) for network in networks]
+    try:
+        return tensor_of(f(*arguments), shape)
+    except (IndexError, RuntimeError, TypeError) as error:
+        for mentioned, sentence in crashes.items():
+            require(mentioned not in str(error), sentence)
+        raise
+    finally:
+        for refusal in refusals:
+            refusal.remove()
+
+
+def _refuse_whole(network: nn.Module, _) -> None:
+    raise Wrong(
+        f"you call the {type(network).__name__} as a whole, which is what you are to write: build "
+        "the answer from its parts."
+    )

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddpm_course.exercises.checking import Exercises, close, require, tensor_of
+from ddpm_course.exercises.checking import Exercises, call, close, require, tensor_of
 from ddpm_course.layers import ResidualBlock, SinusoidalTimeEmbedding
 from ddpm_course.unet import UNet
 
@@ -30,16 +30,6 @@ def _diagnose(got: Tensor, mistakes: dict[str, Tensor]) -> None:
     """Raise `Wrong` with the sentence of the first mistake whose result this is."""
     for sentence, result in mistakes.items():
         require(not close(got, result, 1e-4), sentence)
-
-
-def _call(f, shape: tuple[int, ...], crashes: dict[str, str], *arguments) -> Tensor:
-    """f's answer. An error that mentions a key of `crashes` is told as the sentence there."""
-    try:
-        return tensor_of(f(*arguments), shape)
-    except (IndexError, RuntimeError, TypeError) as error:
-        for mentioned, sentence in crashes.items():
-            require(mentioned not in str(error), sentence)
-        raise
 
 
 def _test_sinusoidal_embedding(f) -> None:
@@ -121,7 +111,7 @@ def group_norm(x, groups):
 def _test_add_time(f) -> None:
     h, emb, linear = _draw(2, 4, 3, 4), _draw(2, 6, seed=1), _filled(nn.Linear(6, 4))
     crashes = {"size of tensor": "the shift does not line up: give it the shape [B, C, 1, 1]."}
-    got = _call(f, (2, 4, 3, 4), crashes, h, emb, linear)
+    got = call(f, (2, 4, 3, 4), crashes, h, emb, linear)
     along_width = linear(F.silu(emb))[:, None, None, :]
     bare, shift, late = (
         v[:, :, None, None] for v in (linear(emb), linear(F.silu(emb)), F.silu(linear(emb)))
@@ -178,7 +168,7 @@ def _test_residual_block(f) -> None:
             "is not callable": "where the channels stay, `conv_shortcut` is None: add x itself.",
             "size of tensor": misfit,
         }
-        got, mine = _call(f, (2, 8, 4, 4), crashes, x, emb, block), dict(seen)
+        got, mine = call(f, (2, 8, 4, 4), crashes, x, emb, block), dict(seen)
 
         def whole(shortcut=shortcut, x=x, block=block, **order: bool) -> Tensor:
             return shortcut + _branch(x, emb, block, **order)
@@ -254,7 +244,7 @@ def _test_unet(f) -> None:
         bypass = net.mid_block.register_forward_hook(lambda _, given, out: given[0])
         no_middle = net(x, t)
         bypass.remove()
-        got = _call(f, (2, 3, 8, 8), crashes, x, t, net)
+        got = call(f, (2, 3, 8, 8), crashes, x, t, net)
         unbent = net.conv_out(normed[0])
     mistakes = {
         "the network was told t − 1; it gets t as it is (the `Denoiser` subtracts).": early,

@@ -67,6 +67,30 @@ def repair_10__no_python():
     return Change("unet.norm_groups", "min(channels) >= g", "min(channels >= 4 * g")
 
 
+def repair_3__black_alone():
+    return Change("data.to_unit", "/ 255", "/ 255 - 1")
+
+
+def repair_5__single_precision():
+    return Change("schedules.NoiseSchedule.__post_init__", "table.bfloat16()", "table.float()")
+
+
+def repair_6__wider():
+    return Change("samplers.dpm_solver_pp_2m", "clamp(-1, 1)", "clamp(-3, 3)")
+
+
+def repair_7__a_decay_of_its_own():
+    return Change("ema.EMA.update", "decay = self.decay", "decay = 0.24")
+
+
+def repair_9__the_last_alone():
+    return Change("training._gradients", "torch.randint(1, T,", "torch.randint(T, T + 1,")
+
+
+def repair_10__two_channels():
+    return Change("unet.norm_groups", "min(channels) >= g", "min(channels) >= 2 * g")
+
+
 WRONG = {
     repair_1__elsewhere: "schedules.timesteps is as healthy in patient 1",
     repair_1__from_the_end: "patient 1 is not well yet: the probe 'end of the walk'",
@@ -82,5 +106,11 @@ WRONG = {
     repair_8__both_off: "patient 8 is not well yet: the probe 'loss of one who knows'",
     repair_9__from_0: "patient 9 is not well yet: the probe 'times met'",
     repair_10__two: "patient 10 is not well yet: the probe 'sight of the time'",
+    repair_3__black_alone: "every probe is content, but on other inputs data.to_unit",
+    repair_5__single_precision: "every probe is content, but on other inputs schedules.Noise",
+    repair_6__wider: "every probe is content, but on other inputs samplers.dpm_solver_pp_2m",
+    repair_7__a_decay_of_its_own: "every probe is content, but on other inputs ema.EMA.update",
+    repair_9__the_last_alone: "every probe is content, but on other inputs training._gradients",
+    repair_10__two_channels: "every probe is content, but on other inputs unet.norm_groups",
     repair_10__no_python: "unet.norm_groups would be no Python",
 }

@@ -203,6 +203,14 @@ def walk(x, t, net, first=True, middle=True):
     return net.conv_norm_out(x)
 
 
+def residual_block__the_block_itself(x, emb, block):
+    return block(x, emb)
+
+
+def unet__the_network_itself(x, t, net):
+    return net(x, t)
+
+
 def unet__first_skip_missing(x, t, net):
     return net.conv_out(F.silu(walk(x, t, net, first=False)))
 
@@ -293,6 +301,8 @@ WRONG = {
     attention__softmax_over_askers: "softmax runs over the asking pixels",
     attention__no_softmax: "there is no softmax",
     attention__swapped: "swapped their roles",
+    residual_block__the_block_itself: "you call the ResidualBlock as a whole",
+    unet__the_network_itself: "you call the UNet as a whole",
     unet__first_skip_missing: "the skips run out",
     unet__skips_reversed: "the skips come in the wrong order",
     unet__skips_appended: "a skip is a list of tensors",
