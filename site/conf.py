@@ -24,7 +24,6 @@ copyright = author
 language = "en"
 
 extensions = ["myst_nb", "sphinx-mathjax-offline"]
-exclude_patterns = ["**.ipynb_checkpoints"]
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"
@@ -35,7 +34,7 @@ html_static_path = ["_static"]
 html_css_files = ["book.css"]
 html_theme_options = {
     "show_toc_level": 2,
-    "use_download_button": True,
+    "use_download_button": False,  # it would hand out these copies: whoever runs them clones
     "home_page_in_toc": True,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
@@ -49,9 +48,15 @@ def as_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     notebook.cells = [c for c in notebook.cells if "colab" not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
         cell.source = re.sub(r"\.\./ddpm_course/checkpoints/(.+?)/README", r"cards/\1", cell.source)
-        for output in cell.get("outputs", []):
-            if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
-                cell.metadata["mystnb"] = {"image": {"alt": alt}}
+        figures = [
+            o.metadata["image/png"]
+            for o in cell.get("outputs", [])
+            if "image/png" in o.get("metadata", {})
+        ]
+        if len(figures) > 1:
+            raise ValueError(f"a cell has room for one figure: {cell.source}")
+        for figure in figures:
+            cell.metadata["mystnb"] = {"image": {"alt": figure["alt"]}}
     return notebook
 
 

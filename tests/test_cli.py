@@ -161,10 +161,8 @@ def test_tensorboard_is_told_every_metric(trained):
 def test_train_says_how_to_draw(here, capsys):
     assert command(*NEW_RUN) == 0
     start, end = capsys.readouterr().out.splitlines()
-    assert start == (
-        "30 pictures, 8 pixels a side; 0.1 M parameters on cpu; 2 steps of 2, 0.133 passes over the "
-        "pictures"
-    )
+    assert start.startswith("30 pictures, 8 pixels a side; 0.1 M parameters on cpu; 2 steps of 2, ")
+    assert start.endswith("0.133 passes over the pictures")
     assert end.startswith("Step 2 after 0 min ")
     assert end.endswith("Draw with: ddpm-course sample --from new --out flowers.png")
 
