@@ -67,11 +67,14 @@ def evaluate_command(
     denoiser = load_pretrained(source).to(where)
     denoiser.max_batch = 128
     if denoiser.net.config["num_classes"] != 102:
-        raise ValueError("evaluate draws flowers by species: it needs a network of 102 classes.")
+        raise ValueError(
+            "evaluate draws flowers by species: it needs a network of 102 classes, as "
+            "`train --conditional` makes from Flowers-102."
+        )
     if (learned := trained_on(source)) not in (None, "flowers102"):
         typer.echo(
-            f"{source} was trained on {learned}: where that holds flowers of val, what is said of "
-            "flowers never trained on does not hold.", err=True,
+            f"{source} was trained on {learned}. If flowers of val are among those, they are no "
+            "longer held out, and nothing below counts.", err=True,
         )  # fmt: skip
     size = denoiser.net.config["image_size"]
     train, val = flowers102(data_root, size), flowers102(data_root, size, "val")

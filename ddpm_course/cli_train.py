@@ -11,7 +11,7 @@ import typer
 from tqdm import tqdm
 
 from ddpm_course.checkpoint import exclusive, refuse_to_overwrite, steps_done
-from ddpm_course.cli_options import PRECISIONS, Device, one_of
+from ddpm_course.cli_options import PRECISIONS, Device, command, one_of
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import DATASETS
 from ddpm_course.diffusion import PREDICTIONS
@@ -165,7 +165,7 @@ def _watch(
             last = state.step
     except KeyboardInterrupt:
         bar.close()
-        typer.echo(f"Interrupted. Go on with: ddpm-course train --resume --out {out}", err=True)
+        typer.echo(f"Interrupted. Go on with: {command(f'train --resume --out {out}')}", err=True)
         raise typer.Exit(130) from None
     finally:
         bar.close()
@@ -174,8 +174,8 @@ def _watch(
     typer.echo(
         f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. "
         + (
-            f"Enlarge with: ddpm-course upscale --from {out} --in flower.png --out large.png"
+            f"Enlarge with: {command(f'upscale --from {out} --in flower.png --out large.png')}"
             if setup.denoiser.net.config["has_level"]
-            else f"Draw with: ddpm-course sample --from {out} --out flowers.png"
+            else f"Draw with: {command(f'sample --from {out} --out flowers.png')}"
         )
     )

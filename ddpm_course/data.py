@@ -127,7 +127,7 @@ def download_flowers102(root: Path | str) -> None:
             if attempt == TRIES:
                 raise ConnectionError(
                     f"Flowers-102 is not under {root} and could not be downloaded in {TRIES} "
-                    f"tries ({error}). {OFFLINE}"
+                    f"tries ({error}): see to the network or proxy and run it again. {OFFLINE}"
                 ) from error
             time.sleep(attempt * PAUSE)
     return None

@@ -7,6 +7,7 @@ import re
 from nbformat import NotebookNode
 
 TABLE = "| symbol | in code |"
+AMBIGUOUS = ("$v$", "$q$")  # a variance, a query: these letters stand for other things, too
 TAGGED = re.compile(r"^\$\$(?:(?!\$\$).)+\\tag\{(?:[^}]+; )?DDPM (\d+)\}\$\$$", re.M | re.S)
 PART = re.compile(
     r"(?P<kept>```.*?```|`[^`\n]*`|\$\$.*?\$\$|^(?:#|\|| {4}).*?$|!?\[[^]]*\]\([^)]*\))"
@@ -42,7 +43,7 @@ def _symbols(table: str) -> dict[str, str]:
         words = f"{code} in code" if "\\" in meaning else f"{meaning} ({code} in code)"
         title = re.sub(r"[$`]", "", words)
         found |= {f"${symbol.split(' = ')[0]}$": title for symbol in symbols.split(r",\ ")}
-    return found
+    return {symbol: title for symbol, title in found.items() if symbol not in AMBIGUOUS}
 
 
 def _linked(text: str, unseen: dict[str, str], equations: set[str], pages: dict[str, str]) -> str:

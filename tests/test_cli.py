@@ -15,6 +15,7 @@ from PIL import Image
 from ddpm_course import (
     Denoiser,
     UNet,
+    cli_options,
     cosine_schedule,
     data,
     load_pretrained,
@@ -165,6 +166,12 @@ def test_train_says_how_to_draw(here, capsys):
     assert start.endswith("0.133 passes over the pictures")
     assert end.startswith("Step 2 after 0 min ")
     assert end.endswith("Draw with: ddpm-course sample --from new --out flowers.png")
+
+
+def test_commands_are_named_as_this_user_calls_them(monkeypatch):
+    assert cli_options.command("train") == "ddpm-course train"
+    monkeypatch.setenv("UV", "/usr/bin/uv")  # as `uv run` does
+    assert cli_options.command("train") == "uv run ddpm-course train"
 
 
 def test_resume_needs_only_the_folder_and_the_steps(here):

@@ -104,6 +104,7 @@ def test_a_crash_is_told_in_words(capsys, monkeypatch):
     assert forward_noising.check(crashes) is reference
     said = capsys.readouterr().out
     assert said.startswith("✗ noise_step: it stopped with AttributeError")
+    assert "(in `return x.nonsense()`)" in said
     assert said.endswith("The cells below use the reference version.\n")
 
 

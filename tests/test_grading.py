@@ -87,8 +87,8 @@ def test_answers_in_other_forms():
     assert grades[third].mark == "correct"
     assert grades[fourth].mark == "wrong"
     assert grades[fourth].why == (
-        "it stopped with NameError: name 'undone' is not defined. Another cell has undone: imports "
-        "and helpers belong into the answer's."
+        "it stopped with NameError: name 'undone' is not defined (in `helper(4.0), "
+        "undone`). Another cell has undone: imports and helpers belong into the answer's."
     )
     assert (grades[fifth].mark, grades[fifth].why) == (
         "not attempted",

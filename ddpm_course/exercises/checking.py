@@ -10,6 +10,7 @@ import functools
 import inspect
 import os
 import textwrap
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -132,7 +133,12 @@ def _try(f: Callable, test: Callable[[Callable], None]) -> None:
     except Exception as error:
         said = textwrap.shorten((str(error).splitlines() or [""])[0], 160, placeholder=" …")
         aid = next((aid for words, aid in AIDS.items() if words in said), "")
-        raise Wrong(f"it stopped with {type(error).__name__}: {said}{aid}") from error
+        file = getattr(getattr(f, "__code__", None), "co_filename", "")
+        inside = [
+            step for step in traceback.extract_tb(error.__traceback__) if step.filename == file
+        ]
+        line = f" (in `{inside[-1].line}`)" if inside and inside[-1].line else ""
+        raise Wrong(f"it stopped with {type(error).__name__}: {said}{line}{aid}") from error
     if dtypes:
         got, wanted = (str(dtype).removeprefix("torch.") for dtype in dtypes[0])
         raise Wrong(

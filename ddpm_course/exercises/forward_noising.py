@@ -8,7 +8,7 @@ from torch import Tensor
 import ddpm_course as dc
 from ddpm_course.diffusion import q_sample as package_q_sample
 from ddpm_course.exercises.checking import Exercises, Wrong, close, require, tensor_of
-from ddpm_course.schedules import cosine_schedule, linear_schedule
+from ddpm_course.schedules import NoiseSchedule, cosine_schedule, linear_schedule
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -30,9 +30,13 @@ def _factors(f, shape: tuple[int, ...], *arguments) -> tuple[Tensor, Tensor]:
 
 
 def _test_noise_step(f) -> None:
-    beta = SCHEDULE.betas
-    t = 500
-    signal, noise = (tensor_of(v, (4, 3)) for v in _factors(f, (4, 3), t, SCHEDULE))
+    for schedule, t in ((SCHEDULE, 500), (cosine_schedule(50), 20)):
+        _test_noise_step_of(f, schedule, t)
+
+
+def _test_noise_step_of(f, schedule: NoiseSchedule, t: int) -> None:
+    beta = schedule.betas
+    signal, noise = (tensor_of(v, (4, 3)) for v in _factors(f, (4, 3), t, schedule))
     b, a = noise[0, 0].item(), signal[0, 0].item()
     here, root = beta[t].item(), math.sqrt(beta[t])
     for wrong in (t - 1, t + 1):
@@ -98,6 +102,11 @@ def _test_alphas_cumprod(f) -> None:
     )
     require(got[0].item() == 1, f"ᾱ_0 is {got[0]:.4g}; nothing is lost at t = 0, so it is 1.")
     require(close(got, wanted), f"ᾱ_T is {got[-1]:.4g}; for the linear schedule it is 4.036e-05.")
+    other = cosine_schedule(50)
+    require(
+        close(f(other.betas[1:]), other.alphas_cumprod),
+        "it is right for one schedule only: work with the `betas` that are handed in.",
+    )
 
 
 @exercises.add(

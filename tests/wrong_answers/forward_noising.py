@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from ddpm_course import cosine_schedule
+from ddpm_course import cosine_schedule, linear_schedule
 from ddpm_course.exercises import forward_noising
 
 
@@ -170,7 +170,18 @@ def q_sample__math(x0, t, noise, schedule):
     return math.sqrt(abar) * x0 + math.sqrt(1 - abar) * noise
 
 
+def noise_step__one_schedule(x, t, noise, schedule):
+    beta = 1e-4 + (t - 1) * (0.02 - 1e-4) / 999
+    return math.sqrt(1 - beta) * x + math.sqrt(beta) * noise
+
+
+def alphas_cumprod__one_schedule(betas):
+    return linear_schedule(1000).alphas_cumprod
+
+
 WRONG = {
+    noise_step__one_schedule: "the noise is multiplied by 0.0",
+    alphas_cumprod__one_schedule: "right for one schedule only",
     cosine_alphas_cumprod__cut_off: "ᾱ_T is cut off",
     cosine_alphas_cumprod__float32: "but torch.float32",
     q_sample__float64: "come as float64 where float32 went in",
