@@ -28,7 +28,7 @@ LAYERS = {
     ),
     "notebooks": (
         *("plots", "svg", "explorer", "widgets", "sampling_panel"),
-        *("changes", "probes", "exercises", "grading"),
+        *("changes", "probes", "exercises", "handed_in", "grading"),
     ),
     "command line": (
         *("cli_options", "cli_train", "cli_sample", "cli_upscale", "cli_evaluate", "cli_export"),

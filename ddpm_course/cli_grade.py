@@ -21,7 +21,8 @@ def grade_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Check the answers in notebooks that learners have handed in. It runs their code."""
-    from ddpm_course.grading import Grade, exercise_names, grade, read_notebook
+    from ddpm_course.grading import Grade, grade
+    from ddpm_course.handed_in import exercise_names, read_notebook
 
     refuse_to_write(out, overwrite, "grades.csv")
     ours = read_notebook(given)

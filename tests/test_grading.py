@@ -9,7 +9,8 @@ from test_exercises import NOTEBOOKS
 from typer.testing import CliRunner
 
 from ddpm_course.cli import app
-from ddpm_course.grading import exercise_name, grade, read_notebook
+from ddpm_course.grading import grade
+from ddpm_course.handed_in import exercise_name, read_notebook
 from notebooks import PATHS
 
 GIVEN = read_notebook(PATHS[1])

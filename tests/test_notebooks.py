@@ -13,7 +13,8 @@ from PIL import Image
 from test_exercises import NOTEBOOKS
 
 import ddpm_course
-from ddpm_course.grading import exercise_name, grade
+from ddpm_course.grading import grade
+from ddpm_course.handed_in import exercise_name
 from notebooks import PATHS, read, run, solved, tags
 
 each = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
