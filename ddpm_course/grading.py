@@ -124,7 +124,7 @@ def _run(
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],
     )
-    stopped = ""
+    stopped = "its check gave no verdict."  # as where an answer meddles with what is displayed
     with TemporaryDirectory() as folder:
         try:
             client.execute(cwd=folder)
@@ -159,7 +159,10 @@ def _outcome(answer: NotebookNode, verdict: NotebookNode) -> tuple[str, str] | N
         return "wrong", f"it stopped with {failed}"
     for output in verdict.outputs:
         if output.output_type == "execute_result":
-            mark, why = ast.literal_eval(output.data["text/plain"])
+            try:
+                mark, why = ast.literal_eval(output.data["text/plain"])
+            except (KeyError, TypeError, ValueError, SyntaxError):
+                return None
             if mark == "not attempted" and (failed := _error(answer)):
                 return "wrong", f"it stopped with {failed}"
             return mark, why

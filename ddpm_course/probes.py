@@ -101,14 +101,17 @@ def _loss_of_one_who_knows() -> float:
     return _of_five_steps().loss(torch.ones(500, 1), t, noise).mean().item()
 
 
-def _memory_of_the_start() -> float:
+def averages(decay: float, updates: int) -> list[float]:
+    """The averaged weight after each update, where the weight itself went from 1 to 0."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.ones_(model.weight)
-    average = EMA(model, decay=0.999)
+    average = EMA(model, decay)
     nn.init.zeros_(model.weight)
-    for _ in range(3):
+    found = []
+    for _ in range(updates):
         average.update(model)
-    return average.model.weight.item()
+        found.append(average.model.weight.item())
+    return found
 
 
 def _sight_of_the_time() -> float:
@@ -167,7 +170,7 @@ PROBES = {
     ),
     "memory of the start": Probe(
         "Averaged weights: how much of the random start is left after 3 steps?",
-        _memory_of_the_start, 0.013, 0.015,
+        lambda: averages(0.999, 3)[-1], 0.013, 0.015,
         "test_ema.py::test_towards_a_constant_target_it_follows_the_closed_form",
     ),
     "sight of the time": Probe(

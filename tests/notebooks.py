@@ -1,19 +1,14 @@
-"""The notebooks as tests see them: read, solve, run."""
+"""The notebooks as tests see them: solved, and run."""
 
 import os
 from pathlib import Path
 
-import nbformat
 from nbclient import NotebookClient
 
 from ddpm_course.handed_in import exercise_name
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-
-
-def read(path):
-    return nbformat.read(path, as_version=4)
 
 
 def tags(cell):

@@ -121,6 +121,15 @@ def test_our_own_words_are_told():
     assert words in grades[long[0]].look_at
 
 
+def test_an_answer_that_meddles_with_what_is_displayed_gets_no_mark_by_it():
+    first, second, *_ = NAMES
+    meddling = "get_ipython().display_formatter.formatters['text/plain'].for_type(tuple, {})\n"
+    odd = meddling.format("lambda v, p, c: p.text('nonsense here')") + ANSWERS[first]
+    grades = marks(hand_in({first: odd, second: ANSWERS[second]}))
+    assert (grades[first].mark, grades[first].why) == ("wrong", "its check gave no verdict.")
+    assert grades[second].mark == "correct"
+
+
 def test_fewer_exercises_than_the_notebook_has():
     given = deepcopy(GIVEN)
     given.cells = [c for c in given.cells if exercise_name(c) not in NAMES[:4]]

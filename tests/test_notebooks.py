@@ -14,14 +14,14 @@ from test_exercises import NOTEBOOKS
 
 import ddpm_course
 from ddpm_course.grading import grade
-from ddpm_course.handed_in import exercise_name
-from notebooks import PATHS, read, run, solved, tags
+from ddpm_course.handed_in import exercise_name, read_notebook
+from notebooks import PATHS, run, solved, tags
 
 each = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 
 
 def code_cells(path):
-    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+    return [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
 
 
 @each
@@ -34,7 +34,7 @@ def test_committed_executed_in_order_and_without_errors(path):
 
 @each
 def test_committed_without_widget_state(path):
-    notebook = read(path)
+    notebook = read_notebook(path)
     assert "widgets" not in notebook.metadata
     assert "widget-view" not in path.read_text()
     assert notebook.metadata.kernelspec.name == "python3"
@@ -70,23 +70,23 @@ def test_every_figure_has_alternative_text(path):
 
 @each
 def test_says_what_it_teaches_needs_and_takes(path):
-    first = read(path).cells[0].source
+    first = read_notebook(path).cells[0].source
     assert re.match(rf"# {path.stem[:2]} · ", first)
     for part in ("After this notebook you can", "**You need**", "**Time:**"):
         assert part in first
-    assert "arxiv.org" in read(path).cells[-1].source
+    assert "arxiv.org" in read_notebook(path).cells[-1].source
 
 
 def test_all_open_in_colab_the_same_way():
     """The second cell fetches the course there, and nowhere else; it is folded away."""
-    [source] = {read(path).cells[1].source for path in PATHS}
+    [source] = {read_notebook(path).cells[1].source for path in PATHS}
     assert '"google.colab" in' in source
-    assert all(read(path).cells[1].metadata.jupyter.source_hidden for path in PATHS)
+    assert all(read_notebook(path).cells[1].metadata.jupyter.source_hidden for path in PATHS)
 
 
 @each
 def test_every_exercise_has_a_cell_and_every_cell_an_exercise(path):
-    names = [name for cell in read(path).cells if (name := exercise_name(cell))]
+    names = [name for cell in read_notebook(path).cells if (name := exercise_name(cell))]
     assert sorted(names) == sorted(NOTEBOOKS[path.stem[3:]].by_name)
     assert len(names) >= 3
 
@@ -98,7 +98,7 @@ def test_every_exercise_can_be_solved_where_it_stands(path):
     for cell in code_cells(path):
         if name := exercise_name(cell):
             assert cell.outputs[0].text.startswith(f"○ {name}: not attempted yet.")
-    for answer in grade(solved(read(path), exercises), read(path)):
+    for answer in grade(solved(read_notebook(path), exercises), read_notebook(path)):
         assert (answer.mark, answer.why) == ("correct", "")
         assert set(answer.look_at) <= {"our solution word for word"}
 
@@ -107,7 +107,7 @@ def test_every_exercise_can_be_solved_where_it_stands(path):
 @each
 def test_runs_with_and_without_real_data(path, real_flowers, tmp_path):
     for root, opening in ((real_flowers, "Data: photographs"), (tmp_path, "Data: starter set")):
-        notebook = run(read(path), DDPM_DATA_ROOT=str(root))
+        notebook = run(read_notebook(path), DDPM_DATA_ROOT=str(root))
         [cell] = [c for c in notebook.cells if "data-source" in tags(c)]
         assert cell.outputs[0].text.startswith(opening)
 
@@ -115,7 +115,7 @@ def test_runs_with_and_without_real_data(path, real_flowers, tmp_path):
 @each
 def test_reads_as_a_page_without_kernel(path):
     """Exported to HTML, every figure is in it, with its alternative text."""
-    page, _ = HTMLExporter().from_notebook_node(read(path))
+    page, _ = HTMLExporter().from_notebook_node(read_notebook(path))
     pictures = re.findall(r"<img[^>]*data:image/png[^>]*>", page, flags=re.DOTALL)
     outputs = [output for cell in code_cells(path) for output in cell.outputs]
     assert len(pictures) == sum("image/png" in output.get("data", {}) for output in outputs)

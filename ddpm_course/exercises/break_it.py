@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from ddpm_course.changes import Change, changed, source
 from ddpm_course.data import to_unit
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.ema import EMA
 from ddpm_course.exercises.checking import Exercises, Wrong, close, require
-from ddpm_course.probes import PROBES, draw_bell, times_met
+from ddpm_course.probes import PROBES, averages, draw_bell, times_met
 from ddpm_course.rng import generator
 from ddpm_course.schedules import cosine_schedule
 from ddpm_course.unet import norm_groups
@@ -101,20 +100,6 @@ def _ill(*changes: Change) -> dict[str, float]:
     return {name: value for name, value in answers.items() if not PROBES[name].right(value)}
 
 
-def _averages() -> Tensor:
-    """Averaged weights of a weight that goes from 1 to 0, over a dozen updates, twice."""
-    found = []
-    for decay in (0.5, 0.999):
-        model = nn.Linear(1, 1, bias=False)
-        nn.init.ones_(model.weight)
-        average = EMA(model, decay)
-        nn.init.zeros_(model.weight)
-        for _ in range(12):
-            average.update(model)
-            found.append(average.model.weight.item())
-    return torch.tensor(found)
-
-
 class _Echo(nn.Module):
     """Answers with what it is shown."""
 
@@ -140,7 +125,7 @@ ANSWERS: dict[int, Callable[[], Tensor]] = {
     4: lambda: draw_bell("ddpm", 0.5, 20),
     5: _log_snr,
     6: lambda: draw_bell("dpm_solver_pp_2m", 20.0, 20),
-    7: _averages,
+    7: lambda: torch.tensor([averages(0.5, 12), averages(0.999, 12)]),
     8: _losses,
     9: lambda: torch.tensor(times_met()),
     10: lambda: torch.tensor([norm_groups(widths) for widths in WIDTHS]),
@@ -173,9 +158,10 @@ def _mends(number: int) -> Callable[[Callable], None]:
                 f"patient {number} is not well yet: the probe '{name}' says {value:.4g}, and right "
                 f"is {PROBES[name].low:g} to {PROBES[name].high:g}."
             )
-        healthy = ANSWERS[number]()
-        with changed(fault, repair):
-            answer = ANSWERS[number]()
+        with torch.random.fork_rng(devices=[]):
+            healthy = ANSWERS[number]()
+            with changed(fault, repair):
+                answer = ANSWERS[number]()
         require(
             close(answer, healthy, 1e-6),
             f"every probe is content, but on other inputs {fault.where} does not answer as the "
