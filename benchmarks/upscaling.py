@@ -126,11 +126,12 @@ def mean_of(values: Tensor) -> dict[str, float]:
     return {"mean": values.mean().item(), "error": (values.std() / len(values) ** 0.5).item()}
 
 
-def ways(source: str) -> dict[str, Way]:
+def ways(source: str) -> dict[str, tuple[Way, dict[str, Tensor]]]:
+    """Every way to enlarge, with the weights that it uses."""
     device = pick_device()
     diffusion = load_pretrained(source).to(device)
-    found: dict[str, Way] = {
-        name: lambda small, seed, method=method: resampled(small, method)
+    found: dict[str, tuple[Way, dict[str, Tensor]]] = {
+        name: (lambda small, seed, method=method: resampled(small, method), {})
         for name, method in {
             "nearest": Image.Resampling.NEAREST,
             "bicubic": Image.Resampling.BICUBIC,
@@ -140,13 +141,18 @@ def ways(source: str) -> dict[str, Way]:
     if (REGRESSION / MODEL).is_file():
         regression = load_pretrained(REGRESSION).to(device)
         name = f"regression, {steps_done(REGRESSION):,} steps"
-        found[name] = lambda small, seed: upscale(regression, small, steps=1)
-    found |= {
-        "diffusion": partial(drawn, diffusion),
-        "diffusion, 1 step": partial(drawn, diffusion, steps=1),
-        "diffusion, 5 steps": partial(drawn, diffusion, steps=5),
-        "diffusion, DDPM": partial(drawn, diffusion, sampler="ddpm"),
+        found[name] = (
+            lambda small, seed: upscale(regression, small, steps=1),
+            regression.state_dict(),
+        )
+    settings = {
+        "diffusion": {},
+        "diffusion, 1 step": {"steps": 1},
+        "diffusion, 5 steps": {"steps": 5},
+        "diffusion, DDPM": {"sampler": "ddpm"},
     }
+    for name, values in settings.items():
+        found[name] = (partial(drawn, diffusion, **values), diffusion.state_dict())
     return found
 
 
@@ -163,15 +169,12 @@ def quality(
         torch.set_num_threads(threads)
     _, held_out = load_pairs(data, data_root)
     truth, small = held_out.large[:number], held_out.small[:number]
-    # What is kept belongs to these pictures and these weights, whatever their names.
-    seen = {"small": small, **load_pretrained(source).state_dict()}
-    if (REGRESSION / MODEL).is_file():
-        seen |= {f"regression.{k}": v for k, v in load_pretrained(REGRESSION).state_dict().items()}
-    settings = {"seen": digest(seen)}
     rows = {}
-    for name, enlarge in ways(source).items():
+    for name, (enlarge, weights) in ways(source).items():
         path = KEPT / f"{name.replace(' ', '-')}.safetensors"
-        large = kept(path, settings, partial(in_parts, enlarge, small, name))["large"]
+        # What is kept belongs to these pictures and these weights, whatever their names.
+        seen = {"small": small} | {key: value.cpu() for key, value in weights.items()}
+        large = kept(path, {"seen": digest(seen)}, partial(in_parts, enlarge, small, name))["large"]
         rows[name] = measure(large, small, truth)
         print(name, rows[name], flush=True)
     digits = {"psnr": 2, "ssim": 3, "patches": 4, "consistency": 1}
