@@ -14,9 +14,9 @@ PACKAGE, PICTURE = ROOT / "ddpm_course", ROOT / "images" / "architecture.svg"
 # From the bottom up; within a layer, too, a module imports only what stands before it.
 LAYERS = {
     "tools and parts": (
-        *("rng", "files", "interrupts", "schedules", "layers", "unet", "presets", "synthetic"),
-        *("picture_files", "data", "pairs", "subsets", "classifier", "features", "distances"),
-        *("ema", "pictures", "config", "engine"),
+        *("rng", "files", "interrupts", "invocation", "schedules", "layers", "unet", "presets"),
+        *("synthetic", "picture_files", "data", "pairs", "subsets", "classifier", "features"),
+        *("distances", "ema", "pictures", "config", "engine"),
     ),
     "diffusion": (
         *("diffusion", "oracles", "samplers", "parallel", "evaluation", "likelihood", "judge"),

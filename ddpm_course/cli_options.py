@@ -11,11 +11,6 @@ import typer
 from ddpm_course.engine import is_out_of_memory
 
 
-def command(arguments: str) -> str:
-    """How this user calls the command line, with these arguments."""
-    return f"{'uv run ' if 'UV' in os.environ else ''}ddpm-course {arguments}"
-
-
 def one_of(choices) -> str:
     return "One of " + ", ".join(choices) + "."
 

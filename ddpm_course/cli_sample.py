@@ -1,4 +1,4 @@
-"""The command `ddpm-course sample`: images from trained weights into one PNG."""
+"""The command `ddpm-course sample`: images from trained weights."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -22,7 +22,8 @@ from ddpm_course.cli_options import (
 from ddpm_course.data import to_uint8
 from ddpm_course.diffusion import Denoise, Denoiser, guided
 from ddpm_course.engine import autocast, first_that_fits, is_out_of_memory
-from ddpm_course.pictures import image_grid, save_image
+from ddpm_course.files import refuse_to_fill
+from ddpm_course.pictures import image_grid, save_image, save_separately
 from ddpm_course.runs import pick_device
 from ddpm_course.samplers import SAMPLERS, sample
 from ddpm_course.schedules import SPACINGS
@@ -50,6 +51,9 @@ def sample_command(
     enlarge: Annotated[
         bool, typer.Option("--upscale", help="Make each image four times as large, a side.")
     ] = False,
+    separate: Annotated[
+        bool, typer.Option("--separate", help="Make --out a folder with a PNG for each image.")
+    ] = False,
     overwrite: Overwrite = False,
     batch_size: Annotated[
         int, typer.Option(help="Most images drawn at once, to fit memory.")
@@ -57,8 +61,13 @@ def sample_command(
     precision: Precision = "auto",
     device: Device = "auto",
 ) -> None:
-    """Draw images from trained weights into one PNG."""
-    refuse_to_write(out, overwrite)
+    """Draw images from trained weights: a sheet of them with enlarged pixels, or a PNG for each,
+    pixel for pixel.
+    """
+    if separate:
+        refuse_to_fill(out)
+    else:
+        refuse_to_write(out, overwrite)
     for name, value in (("number", number), ("batch-size", batch_size)):
         if value < 1:
             raise ValueError(f"--{name} must be 1 or more, not {value}.")
@@ -116,7 +125,10 @@ def sample_command(
                 upscaler, images, level=DRAWN, seed=seed,
                 progress=partial(bar, desc="upscale", total=STEPS),
             )  # fmt: skip
-    save_image(out, image_grid(images))
+    if separate:
+        save_separately(out, images)
+    else:
+        save_image(out, image_grid(images))
     typer.echo(f"{number} images in {out}")
 
 

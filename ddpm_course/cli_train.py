@@ -1,8 +1,9 @@
 """The command `ddpm-course train`: a network learns, and one folder keeps all there is to know."""
 
+import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, get_type_hints
@@ -11,11 +12,13 @@ import typer
 from tqdm import tqdm
 
 from ddpm_course.checkpoint import exclusive, refuse_to_overwrite, steps_done
-from ddpm_course.cli_options import PRECISIONS, Device, command, one_of
+from ddpm_course.cli_options import PRECISIONS, Device, one_of
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import DATASETS
 from ddpm_course.diffusion import PREDICTIONS
-from ddpm_course.parallel import rank
+from ddpm_course.invocation import command
+from ddpm_course.parallel import first_process_says, rank
+from ddpm_course.picture_files import left_out
 from ddpm_course.presets import PRESETS
 from ddpm_course.progress import HeldOut, draw_samples
 from ddpm_course.runs import Setup, fill_in, prepare, settings_to_resume
@@ -55,6 +58,9 @@ def train_command(
     beta_start: Annotated[float | None, ForModel(help="β_1 if linear; default 1e-4.")] = None,
     beta_end: Annotated[float | None, ForModel(help="β_T if linear; default 2e-2.")] = None,
     steps: Annotated[int, ForTraining(help="Optimiser steps in all.")] = DEFAULT.steps,
+    minutes: Annotated[
+        float | None, ForTraining(help="Stop then, though steps are left; --resume goes on.")
+    ] = None,
     batch_size: Annotated[
         int | None, ForTraining(help="Images a step; default: the preset's.")
     ] = None,
@@ -112,22 +118,44 @@ def train_command(
     for name, least in (("sample_every", 1), ("held_out_every", 0)):
         if settings[name] < least:
             raise ValueError(f"{name} must be {least} or more, not {settings[name]}.")
+    if minutes is not None and not minutes > 0:
+        raise ValueError(f"minutes must be above 0, not {minutes}.")
     check_tracker(settings["track"])  # now, not after minutes of reading pictures
     settings = fill_in(settings)
     setup = prepare(settings)
+    if settings.get("pictures", setup.digest) != setup.digest and rank() == 0:
+        typer.echo(
+            "These are not the pictures that the run began with: it goes on with them, but not as "
+            "if it had never stopped.", err=True,
+        )  # fmt: skip
+    settings["pictures"] = setup.digest
     start = (setup.denoiser, setup.batches, setup.config)
     run = partial(train, *start, folder=out, resume=resume, run=settings)
+    up = _timer(settings["minutes"])
     if rank() == 0:
         with exclusive(out):
-            _watch(run, setup, settings, out)
+            _watch(run, up, setup, settings, out)
     else:
-        deque(run(), maxlen=0)
+        with closing(run()) as states:
+            next((state for state in states if up()), None)
+
+
+def _timer(minutes: float | None) -> Callable[[], bool]:
+    """up() tells all processes alike whether the minutes are over; each calls it at every state."""
+    end = math.inf if minutes is None else time.perf_counter() + 60 * minutes
+    return lambda: first_process_says(time.perf_counter() > end)
 
 
 def _watch(
-    run: Callable[..., Iterator[TrainState]], setup: Setup, settings: dict, out: Path
+    run: Callable[..., Generator[TrainState]],
+    up: Callable[[], bool],
+    setup: Setup,
+    settings: dict,
+    out: Path,
 ) -> None:
-    """Run the training under a progress bar, with sample grids and metrics on the way."""
+    """Run the training under a progress bar until its time is up, with sample grids and metrics on
+    the way.
+    """
     done, started, config = steps_done(out), time.perf_counter(), setup.config
     held_out = None
     if settings["held_out_every"] > 0:
@@ -140,6 +168,10 @@ def _watch(
         f"{parameters:.1f} M parameters on {next(setup.denoiser.parameters()).device.type}; "
         f"{config.steps} steps of {config.batch_size}, {passes:.3g} passes over the pictures"
     )
+    others = left_out(Path(settings["data_root"])) if settings["data"].startswith("folder") else {}
+    if others:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(others.items()))
+        typer.echo(f"Not read: {kinds}")
     bar = tqdm(unit="step", initial=done, total=config.steps, dynamic_ncols=True)
 
     def progress(remaining: Iterable[int]) -> Iterator[int]:
@@ -150,19 +182,23 @@ def _watch(
     last = done
 
     def due(every: int) -> bool:
-        return state.step // every > last // every or state.step == config.steps
+        return ends or state.step // every > last // every
 
     try:
-        for state in run(log=tracker.log, progress=progress):
-            note = f"loss {state.loss:.4f}, {state.images_per_second:.0f} images/s"
-            if held_out and due(settings["held_out_every"]):
-                error = held_out.measure(state)
-                tracker.log({"x0_error": error}, state.step)
-                note += f", held-out x0 error {error:.4f}"
-            if due(settings["sample_every"]):
-                draw_samples(state, out, config.precision, setup.shown)
-            bar.set_postfix_str(note)
-            last = state.step
+        with closing(run(log=tracker.log, progress=progress)) as states:  # closing saves
+            for state in states:
+                ends = up() or state.step == config.steps
+                note = f"loss {state.loss:.4f}, {state.images_per_second:.0f} images/s"
+                if held_out and due(settings["held_out_every"]):
+                    error = held_out.measure(state)
+                    tracker.log({"x0_error": error}, state.step)
+                    note += f", held-out x0 error {error:.4f}"
+                if due(settings["sample_every"]):
+                    draw_samples(state, out, config.precision, setup.shown)
+                bar.set_postfix_str(note)
+                last = state.step
+                if ends:
+                    break
     except KeyboardInterrupt:
         bar.close()
         typer.echo(f"Interrupted. Go on with: {command(f'train --resume --out {out}')}", err=True)
@@ -171,6 +207,8 @@ def _watch(
         bar.close()
         tracker.finish()
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
+    if state.step < config.steps:
+        typer.echo(f"Time is up. Go on with: {command(f'train --resume --out {out}')}")
     typer.echo(
         f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. "
         + (

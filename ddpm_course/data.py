@@ -23,14 +23,16 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_course.files import load_tensors, save_tensors
+from ddpm_course.invocation import command
 from ddpm_course.picture_files import PICTURES, bytes_of, middle_square, pictures_below, square
 from ddpm_course.rng import generator
 from ddpm_course.synthetic import synthetic_flowers
 
 STARTER, STARTER_COLUMNS = Path(__file__).parent / "starter.png", 16
 TRIES, PAUSE, STALLED = 3, 2.0, 60.0  # tries, and seconds after the first and without a byte
+TOO_FEW = "A tenth of the pictures is held out to measure on, so 10 are the fewest."
 NAMED = 5  # bad pictures in one sentence
-OFFLINE = "Without it, `ddpm-course train --data starter` learns from flowers in the package."
+OFFLINE = f"Without it, `{command('train --data starter')}` learns from flowers in the package."
 
 
 class ImageData(NamedTuple):
@@ -67,7 +69,7 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
 
     root = Path(root)
     folder = root / "flowers-102"
-    mend = f"remove {folder} and run `ddpm-course download --data-root {root}`"
+    mend = f"remove {folder} and run `{how_to_download(root)}`"
 
     def load(path: Path) -> Tensor:
         return square(path, size, mend, lambda image: image)
@@ -76,8 +78,7 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
         parts = [Flowers102(root, split=name, loader=load) for name in split.split("+")]
     except RuntimeError as error:
         raise FileNotFoundError(
-            f"Flowers-102 is not complete under {root}: run `ddpm-course download --data-root "
-            f"{root}`. {OFFLINE}"
+            f"Flowers-102 is not complete under {root}: run `{how_to_download(root)}`. {OFFLINE}"
         ) from error
 
     def decode() -> ImageData:
@@ -94,6 +95,11 @@ def species() -> list[str]:
     from torchvision.datasets import Flowers102
 
     return list(Flowers102.classes)
+
+
+def how_to_download(root: Path | str) -> str:
+    """The command that fetches Flowers-102, to be named where it is missing."""
+    return command(f"download --data-root {root}")
 
 
 def download_flowers102(root: Path | str) -> None:
@@ -136,6 +142,8 @@ def download_flowers102(root: Path | str) -> None:
 def folder(root: Path | str, size: int) -> ImageData:
     """Every picture below a folder, cropped to its middle square; no labels.
 
+    `DATASETS["folder"]` learns from the first part of `parted`, `held_out` has the second.
+
     Raises FileNotFoundError without a folder or a picture in it, ValueError that names those that
     cannot be read.
     """
@@ -154,6 +162,16 @@ def folder(root: Path | str, size: int) -> ImageData:
         return ImageData(torch.stack(images), None)
 
     return _cached(Path(root) / ".ddpm_course" / f"{size}px.safetensors", sources, decode)
+
+
+def parted(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures [N,...] to learn from, and those that are held out: a random tenth, at most 300."""
+    order, number = torch.randperm(len(images), generator=generator(0)), min(300, len(images) // 10)
+    return images[order[number:]], images[order[:number]]
+
+
+def _folder_to_learn_from(root: Path | str, size: int) -> ImageData:
+    return ImageData(parted(folder(root, size).images)[0], None)
 
 
 def starter(root: Path | str, size: int) -> ImageData:
@@ -179,7 +197,8 @@ def synthetic(root: Path | str, size: int) -> ImageData:
 DATASETS: dict[str, Callable[[Path, int], ImageData]] = {
     "flowers102": flowers102,
     "flowers102-all": partial(flowers102, split="train+val+test"),
-    "folder": folder,
+    "folder": _folder_to_learn_from,
+    "folder-all": folder,
     "starter": starter,
     "synthetic": synthetic,
 }
@@ -193,8 +212,8 @@ def load_data(name: str, root: Path | str, size: int) -> ImageData:
 
 
 def held_out(name: str, root: Path | str, size: int) -> ImageData:
-    """Labelled pictures like those of the data set `name`, none of which is in it: Flowers-102's
-    `val` split, or procedural flowers of another seed.
+    """Pictures like those of the data set `name`, none of which is in it: Flowers-102's `val`
+    split, a tenth of a folder, or procedural flowers of another seed.
 
     Raises ValueError for a data set that keeps none out.
     """
@@ -202,8 +221,14 @@ def held_out(name: str, root: Path | str, size: int) -> ImageData:
         return flowers102(root, size, split="val")
     if name == "synthetic":
         return ImageData(*synthetic_flowers(512, size, seed=1))
+    if name == "folder":
+        images = parted(folder(root, size).images)[1]
+        if not len(images):
+            raise ValueError(TOO_FEW)
+        return ImageData(images, None)
     raise ValueError(
-        f"The data set {name} keeps no pictures out of training to measure on: flowers102 does."
+        f"The data set {name} keeps no pictures out of training to measure on: flowers102 and "
+        "folder do."
     )
 
 

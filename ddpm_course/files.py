@@ -55,14 +55,19 @@ def read_json(path: Path) -> dict:
     return value
 
 
+def refuse_to_fill(path: Path) -> None:
+    """Raise ValueError if the folder `path` has something in it already, or is a file."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ValueError(f"{path} exists: name another folder, or remove it.")
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` to fill; it becomes `path` only when all went well.
 
-    Raises ValueError if `path` has something in it already.
+    Raises as `refuse_to_fill` does.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path} exists: name another folder, or remove it.")
+    refuse_to_fill(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:

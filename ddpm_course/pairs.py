@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from ddpm_course.data import TOO_FEW, how_to_download, parted
 from ddpm_course.picture_files import bytes_of, pictures_below, square
 from ddpm_course.rng import generator
 from ddpm_course.synthetic import synthetic_flowers
@@ -100,8 +101,7 @@ def _flowers102(root: Path) -> tuple[Tensor, Tensor]:
         return load("train", "test"), load("val")
     except RuntimeError as error:
         raise FileNotFoundError(
-            f"Flowers-102 is not complete under {root}: run `ddpm-course download --data-root "
-            f"{root}`."
+            f"Flowers-102 is not complete under {root}: run `{how_to_download(root)}`."
         ) from error
 
 
@@ -116,11 +116,10 @@ def _synthetic(root: Path) -> tuple[Tensor, Tensor]:
 
 
 def _parted(pictures: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
-    images = torch.stack(list(pictures))
-    if (number := min(300, len(images) // 10)) < 1:
-        raise ValueError(f"A tenth is held out, so 10 pictures are the fewest, not {len(images)}.")
-    order = torch.randperm(len(images), generator=generator(0))
-    return images[order[number:]], images[order[:number]]
+    train, held_out = parted(torch.stack(list(pictures)))
+    if not len(held_out):
+        raise ValueError(TOO_FEW)
+    return train, held_out
 
 
 def _to_pillow(image: Tensor) -> Image.Image:

@@ -70,6 +70,14 @@ def averaging(denoiser: Denoiser, now: bool) -> AbstractContextManager:
     return denoiser.net.no_sync() if waits else nullcontext()
 
 
+def first_process_says(answer: bool) -> bool:
+    """The first process's answer, which all then act on together."""
+    said = [answer]
+    if processes() > 1:
+        dist.broadcast_object_list(said)
+    return said[0]
+
+
 def mean_over_processes(value: Tensor) -> Tensor:
     """The mean of a tensor that every process has its own of."""
     if processes() > 1:

@@ -1,6 +1,7 @@
 """Picture files as u8[3,H,W], upright, in RGB, on white; one sentence for those that are bad."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,16 @@ def pictures_below(root: Path) -> list[Path]:
     if not found:
         raise FileNotFoundError(f"{root} holds no pictures ({', '.join(PICTURES)}).")
     return found
+
+
+def left_out(root: Path) -> dict[str, int]:
+    """How many files below a folder are of kinds that `pictures_below` does not read, by kind;
+    hidden ones do not count.
+    """
+    names = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
+    seen = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    kinds = Counter(name.suffix.lower() or name.name for name in seen)
+    return {kind: number for kind, number in kinds.items() if kind not in PICTURES}
 
 
 def square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from ddpm_course.data import to_uint8
-from ddpm_course.files import atomic
+from ddpm_course.files import atomic, new_folder
 
 
 def image_grid(images: Tensor, columns: int | None = None, tile: int = 128) -> Image.Image:
@@ -33,6 +33,13 @@ def save_image(path: Path, picture: Image.Image) -> None:
     """Write a PNG atomically."""
     with atomic(path) as temporary:
         picture.save(temporary, format="png")
+
+
+def save_separately(folder: Path, images: Tensor) -> None:
+    """Write u8[N,3,S,S] as PNGs into a new folder, pixel for pixel: 00000.png and so on."""
+    with new_folder(folder) as made:
+        for k, image in enumerate(images.cpu()):
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(made / f"{k:05}.png")
 
 
 def png_bytes(x: Tensor, tile: int = 128, columns: int | None = None) -> bytes:

@@ -16,7 +16,7 @@ from ddpm_course.config import FREE as FREE_IN_CONFIG
 from ddpm_course.config import TrainConfig
 from ddpm_course.data import download_flowers102, held_out, load_data
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.files import read_json
+from ddpm_course.files import digest, read_json
 from ddpm_course.pairs import load_pairs, refuse_unknown
 from ddpm_course.parallel import first_process_first, join_processes
 from ddpm_course.presets import PRESETS
@@ -27,7 +27,15 @@ from ddpm_course.unet import UNet
 from ddpm_course.weights import CONFIG
 
 # What may differ between a run and its resumption. All else is read from the run's config.json.
-FREE = {*FREE_IN_CONFIG, "data_root", "device", "held_out_every", "sample_every", "track"}
+FREE = {
+    *FREE_IN_CONFIG,
+    "data_root",
+    "device",
+    "held_out_every",
+    "minutes",
+    "sample_every",
+    "track",
+}
 MEASURED = 256  # pictures kept out: enough to rank two states of a run, and a second on a GPU
 
 
@@ -87,6 +95,8 @@ class Setup(NamedTuple):
     config: TrainConfig
     pictures: int
     """How many there are to learn from."""
+    digest: str
+    """What tells them from others."""
     held_out: Callable[[], WithConditions]
     """Loads pictures that are kept out of training; raises ValueError where none are."""
     shown: dict[str, Tensor]
@@ -119,20 +129,21 @@ def prepare(settings: dict) -> Setup:
             download_flowers102(root)
         if enlarges:
             pairs, others = load_pairs(name, root)
-            pictures = len(pairs.large)
+            images = pairs.large
             batches = pair_batches(pairs, config, schedule, size, device=device)
             kept = partial(middle_crops, others, size, MEASURED)
             _, shown = middle_crops(others, size, 16)
         else:
             data = load_data(name, root, size)
-            pictures = len(data.images)
+            images = data.images
             batches = image_batches(data, config, conditional=conditional, device=device)
             kept = partial(_spread_held_out, name, root, size)
             if conditional:
                 network["num_classes"] = data.num_classes
     torch.manual_seed(config.seed)
     denoiser = Denoiser(UNet(**network), schedule, settings["prediction"])
-    return Setup(denoiser.to(device), batches, config, pictures, kept, shown)
+    seen = digest({"images": images})
+    return Setup(denoiser.to(device), batches, config, len(images), seen, kept, shown)
 
 
 def _spread_held_out(name: str, root: str, size: int) -> WithConditions:

@@ -7,7 +7,7 @@ as if it had not been.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +75,7 @@ def train(
     run: dict | None = None,
     log: Callable[[dict[str, float], int], None] | None = None,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-) -> Iterator[TrainState]:
+) -> Generator[TrainState]:
     """Train `denoiser` in place, yielding a state every `log_every` steps and at the end.
 
     Args:

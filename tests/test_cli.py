@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,9 +17,9 @@ from PIL import Image
 from ddpm_course import (
     Denoiser,
     UNet,
-    cli_options,
     cosine_schedule,
     data,
+    invocation,
     load_pretrained,
     pairs,
     progress,
@@ -27,6 +29,7 @@ from ddpm_course import (
 )
 from ddpm_course.checkpoint import steps_done
 from ddpm_course.cli import main
+from ddpm_course.picture_files import bytes_of
 from ddpm_course.pictures import image_grid
 from ddpm_course.presets import PRESETS, Preset
 from ddpm_course.super_resolution import DRAWN, upscale
@@ -169,9 +172,9 @@ def test_train_says_how_to_draw(here, capsys):
 
 
 def test_commands_are_named_as_this_user_calls_them(monkeypatch):
-    assert cli_options.command("train") == "ddpm-course train"
+    assert invocation.command("train") == "ddpm-course train"
     monkeypatch.setenv("UV", "/usr/bin/uv")  # as `uv run` does
-    assert cli_options.command("train") == "uv run ddpm-course train"
+    assert invocation.command("train") == "uv run ddpm-course train"
 
 
 def test_resume_needs_only_the_folder_and_the_steps(here):
@@ -245,6 +248,57 @@ def test_an_interrupt_while_the_best_weights_are_saved_loses_neither_them_nor_th
     assert steps_done(here / "new") == 2
 
 
+def test_time_is_up_before_the_steps_are_done(here, capsys, monkeypatch):
+    clock = iter(range(10_000))
+    monkeypatch.setattr(time, "perf_counter", lambda: float(next(clock)))
+    often = ("--steps", "1000", "--log-every", "1", "--minutes", "0.5", "--sample-every", "1000")
+    assert command(*NEW_RUN, *often) == 0
+    done = steps_done("new")
+    assert 1 < done < 30
+    assert (here / f"new/samples/step_{done:06}.png").is_file()
+    out = capsys.readouterr().out
+    assert "Time is up. Go on with: ddpm-course train --resume --out new\n" in out
+    assert f"Step {done} after 0 min " in out
+    assert command("train", "--resume", "--out", "new", "--steps", done + 2) == 0
+    assert steps_done("new") == done + 2
+    assert "Time is up" not in capsys.readouterr().out
+
+
+def paint_folder(name, number):
+    (folder := Path(name)).mkdir(exist_ok=True)
+    for k in range(number):
+        Image.new("RGB", (9, 9), (10 * k, 0, 0)).save(folder / f"{k:02}.png")
+
+
+def test_a_folder_says_what_was_left_out_and_measures_on_a_tenth(here, capsys):
+    paint_folder("mine", 20)
+    for name in ("mine/a.HEIC", "mine/b.heic", "mine/notes.txt", "mine/.hidden"):
+        (here / name).write_text("no picture")
+    own = ("--data", "folder", "--data-root", "mine", "--held-out-every", "1")
+    assert command(*NEW_RUN, *own, "--timesteps", "100") == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("18 pictures, ")
+    assert second == "Not read: 2 .heic, 1 .txt"
+    assert (here / "new/best/model.safetensors").is_file()
+    assert command(*TRAIN, *own[:3], "mine", "--data", "folder-all", "--out", "all") == 0
+    assert capsys.readouterr().out.startswith("20 pictures, ")
+
+
+def test_going_on_with_other_pictures_is_told(here, capsys):
+    paint_folder("mine", 3)
+    assert command(*NEW_RUN, "--data", "folder", "--data-root", "mine") == 0
+    resume = ("train", "--resume", "--out", "new", "--steps")
+    shutil.move("mine", "moved")
+    assert command(*resume, "4", "--data-root", "moved") == 0
+    assert "not the pictures that the run began with" not in capsys.readouterr().err
+    paint_folder("moved", 4)
+    for steps in ("6", "8"):  # the second time they are what the run went on with
+        assert command(*resume, steps) == 0
+        told = "not the pictures that the run began with" in capsys.readouterr().err
+        assert told == (steps == "6")
+    assert steps_done("new") == 8
+
+
 def test_sampling_in_small_parts_draws_the_same(here):
     for name, size in (("whole.png", "4"), ("split.png", "1")):
         options = ("--number", "4", "--batch-size", size, "--precision", "fp32", "--out", name)
@@ -297,6 +351,21 @@ def test_an_image_depends_on_the_seed_not_on_how_many_are_drawn(here):
 def test_overwrite_replaces_a_picture(here):
     assert command(*SAMPLE, "--from", "run", "--out", "there.png", "--overwrite") == 0
     assert Image.open("there.png").size == (512, 512)
+
+
+def test_images_can_be_written_one_by_one_pixel_for_pixel(here, capsys):
+    options = ("--from", "run", "--number", "3", "--precision", "fp32")
+    assert command(*SAMPLE, *options, "--out", "each", "--separate") == 0
+    assert command(*SAMPLE, *options, "--out", "sheet.png") == 0
+    names = sorted(path.name for path in Path("each").iterdir())
+    assert names == ["00000.png", "00001.png", "00002.png"]
+    tiles = [bytes_of(Image.open(Path("each") / name)) for name in names]
+    assert tiles[0].shape == (3, 8, 8)
+    sheet = bytes_of(Image.open("sheet.png"))[:, ::16, ::16]
+    assert torch.equal(torch.cat(tiles[:2], dim=2), sheet[:, :8])
+    for there in ("each", "there.png"):
+        told = command(*SAMPLE, *options, "--out", there, "--separate", "--overwrite")
+        assert told == f"ddpm-course: {there} exists: name another folder, or remove it."
 
 
 def test_sample_draws_from_the_shipped_checkpoint_unless_told_otherwise(here, monkeypatch):
@@ -392,7 +461,7 @@ BAD_TRAINING = {
     "--data folder --data-root pictures": "pictures/broken.jpg cannot be read .* replace or remove",
     "--data folder --data-root run/samples --conditional": "no labels",
     "--data cats": "Unknown data set 'cats': choose one of flowers102, flowers102-all, folder, "
-    "starter, synthetic",
+    "folder-all, starter, synthetic",
     "--preset huge": "Unknown preset 'huge': choose one of tiny, small, base, large, upscaler",
     "--preset upscaler --conditional": "--conditional belongs to networks that draw",
     "--preset upscaler --data starter": "Super-resolution learns from flowers102, folder, synth",
@@ -411,7 +480,10 @@ BAD_TRAINING = {
     "--timesteps 0": "T must be 1 or more",
     "--sample-every 0": "sample_every must be 1 or more, not 0",
     "--held-out-every -1": "held_out_every must be 0 or more, not -1",
-    "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "keeps no pictures",
+    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "keeps no pict",
+    "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "10 are the fewest",
+    "--minutes 0": "minutes must be above 0, not 0.0",
+    "--minutes nan": "minutes must be above 0, not nan",
     "--held-out-every 1 --schedule linear": "no time near log-SNR -8",
     "--accumulate 0": "accumulate must be 1 or more, not 0",
     "--accumulate 3": "A batch of 2 cannot be split into 3 equal parts",

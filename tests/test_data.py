@@ -311,7 +311,14 @@ def test_what_is_there_is_not_downloaded_again(linked_flowers, no_network):
 
 def test_data_sets_have_names(monkeypatch, tmp_path):
     monkeypatch.setattr(data, "synthetic_flowers", lambda n, *a, **k: synthetic_flowers(3, *a, **k))
-    assert list(DATASETS) == ["flowers102", "flowers102-all", "folder", "starter", "synthetic"]
+    assert list(DATASETS) == [
+        "flowers102",
+        "flowers102-all",
+        "folder",
+        "folder-all",
+        "starter",
+        "synthetic",
+    ]
     loaded = load_data("synthetic", "nowhere", 8)
     assert torch.equal(loaded.images, synthetic_flowers(3, 8)[0])
     paint(tmp_path / "a.png", (9, 9), RED)

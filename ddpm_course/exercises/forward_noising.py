@@ -19,7 +19,14 @@ SCHEDULE = linear_schedule(1000)
 def _factors(f, shape: tuple[int, ...], *arguments) -> tuple[Tensor, Tensor]:
     """What f(x, ..., noise, ...) multiplies image and noise by: it must be linear in both."""
     one, zero = torch.ones(shape), torch.zeros(shape)
-    nothing = tensor_of(f(zero, arguments[0], zero, *arguments[1:]), shape)
+    nothing, again = (
+        tensor_of(f(zero, arguments[0], zero, *arguments[1:]), shape) for _ in range(2)
+    )
+    require(
+        bool((nothing == again).all()),
+        "asked the same twice, it gives two results: use the noise that is handed in, and draw "
+        "none of your own.",
+    )
     require(
         close(nothing, zero),
         "without image and without noise something is left: the result must be a multiple of the "
@@ -138,6 +145,10 @@ def _test_q_sample(f) -> None:
         "the factor changes within an image: t holds one time per image, so its factors belong to "
         "the first axis; give them the shape [B, 1, 1, 1].",
     )
+    require(
+        not close(b, b[:1].expand(4), 1e-6),
+        "all images of the batch got the same factors, though each has its own time in t.",
+    )
     for shift in (-1, 1):
         index = (t + shift).clamp(0, 1000)
         require(
@@ -225,6 +236,11 @@ def _test_beta_end_for(f) -> None:
         require(got is not None, "it returned None: does the function end with `return`?")
         got = float(got)
         require(0 < got < 1, f"β_T must lie between 0 and 1; you returned {got:.4g}.")
+        require(
+            1.1e-4 < got < 0.9,
+            f"β_T = {got:.4g} is an end of the interval: ᾱ_T falls as β_T grows, so if ᾱ_T is "
+            "still above the target, β_T must become larger.",
+        )
         reached = linear_schedule(T, 1e-4, got).alphas_cumprod[-1].item()
         require(
             not math.isclose(math.sqrt(reached), target, rel_tol=1e-2),

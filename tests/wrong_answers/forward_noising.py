@@ -179,7 +179,38 @@ def alphas_cumprod__one_schedule(betas):
     return linear_schedule(1000).alphas_cumprod
 
 
+def noise_step__own_noise(x, t, noise, schedule):
+    beta = schedule.betas[t].item()
+    return math.sqrt(1 - beta) * x + math.sqrt(beta) * torch.randn_like(x)
+
+
+def q_sample__one_time(x0, t, noise, schedule):
+    abar = schedule.alphas_cumprod[t[0]].item()
+    return math.sqrt(abar) * x0 + math.sqrt(1 - abar) * noise
+
+
+def _bisect(T, target, keep_upper):
+    low, high = 1e-4, 0.999
+    for _ in range(50):
+        middle = (low + high) / 2
+        reached = linear_schedule(T, 1e-4, middle).alphas_cumprod[-1].item()
+        low, high = (middle, high) if keep_upper(reached, target) else (low, middle)
+    return middle
+
+
+def beta_end_for__wrong_half(T, target):
+    return _bisect(T, target, lambda reached, target: reached < target)
+
+
+def beta_end_for__never_larger(T, target):
+    return _bisect(T, target, lambda reached, target: False)
+
+
 WRONG = {
+    noise_step__own_noise: "asked the same twice",
+    q_sample__one_time: "each has its own time in t",
+    beta_end_for__wrong_half: "β_T = 0.999 is an end of the interval",
+    beta_end_for__never_larger: "β_T = 0.0001 is an end of the interval",
     noise_step__one_schedule: "the noise is multiplied by 0.0",
     alphas_cumprod__one_schedule: "right for one schedule only",
     cosine_alphas_cumprod__cut_off: "ᾱ_T is cut off",
@@ -208,7 +239,7 @@ WRONG = {
     q_sample__counts_from_0: "one step off",
     q_sample__last_beta_only: "that of the last step alone",
     q_sample__swapped: "swapped their factors",
-    q_sample__own_noise: "without image and without noise something is left",
+    q_sample__own_noise: "draw none of your own",
     cosine_alphas_cumprod__not_normalised: "divide by f(0)",
     cosine_alphas_cumprod__not_squared: "the cosine is not squared",
     cosine_alphas_cumprod__without_s: "s is not used",
