@@ -13,6 +13,7 @@ from ddpm_course.data import (
     example_images,
     flowers102,
     folder,
+    held_out,
     load_data,
     to_uint8,
     to_unit,
@@ -322,7 +323,8 @@ def test_data_sets_have_names(monkeypatch, tmp_path):
     loaded = load_data("synthetic", "nowhere", 8)
     assert torch.equal(loaded.images, synthetic_flowers(3, 8)[0])
     paint(tmp_path / "a.png", (9, 9), RED)
-    assert colours(load_data("folder", str(tmp_path), 8)) == [RED]
+    for name in ("folder", "folder-all"):
+        assert colours(load_data(name, str(tmp_path), 8)) == [RED]
     with pytest.raises(ValueError, match="Unknown data set 'cats': choose one of flowers102, flow"):
         load_data("cats", tmp_path, 8)
 
@@ -338,6 +340,23 @@ def test_examples_are_photographs_where_there_are_any(linked_flowers, monkeypatc
     drawn = load_data("starter", "nowhere", 16).images
     assert all((drawn == image).flatten(1).all(1).any() for image in images)
     assert sentence.startswith("Data: starter set")
+
+
+def test_a_tenth_of_a_folder_is_kept_out_of_training(tmp_path):
+    for k in range(20):
+        paint(tmp_path / f"{k:02}.png", (9, 9), (10 * k, 0, 0))
+    train, kept = (colours(f("folder", tmp_path, 8)) for f in (load_data, held_out))
+    assert (len(train), len(kept)) == (18, 2)
+    assert sorted(train + kept) == [(10 * k, 0, 0) for k in range(20)]
+    assert colours(load_data("folder-all", tmp_path, 8)) == sorted(train + kept)
+    for name, told in (("folder-all", "102 and folder do"), ("starter", "keeps no pictures")):
+        with pytest.raises(ValueError, match=told):
+            held_out(name, tmp_path, 8)
+    for k in range(11):
+        (tmp_path / f"{k:02}.png").unlink()
+    assert len(load_data("folder", tmp_path, 8).images) == 9
+    with pytest.raises(ValueError, match="so 10 are the fewest"):
+        held_out("folder", tmp_path, 8)
 
 
 def test_all_bad_pictures_of_a_folder_are_named_at_once(tmp_path):

@@ -103,3 +103,11 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     assert done.returncode != 0
     assert "A batch of 3 cannot be split equally over 2 processes" in done.stderr
     assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_all_processes_stop_when_time_is_up(tmp_path):
+    often = ("--steps", 100_000, "--minutes", 0.02, "--sample-every", 100_000)
+    done = train(2, *SETTINGS, *often, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("Time is up") == 1
+    assert 0 < steps_done(tmp_path / "run") < 1000

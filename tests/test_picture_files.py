@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddpm_course.picture_files import bytes_of, open_picture, size_of
+from ddpm_course.picture_files import bytes_of, left_out, open_picture, size_of
 
 
 def test_transparent_pixels_are_seen_on_white(tmp_path):
@@ -56,3 +56,11 @@ def test_a_large_picture_is_told_of_by_us_alone(tmp_path, monkeypatch):
     assert torch.equal(
         bytes_of(open_picture(tmp_path / "a.png", "mend")), torch.zeros(3, 10, 30).byte()
     )
+
+
+def test_files_of_other_kinds_are_counted_hidden_ones_are_not(tmp_path):
+    names = ("a.HEIC", "sub/b.heic", "notes", "c.jpg", "D.PNG", ".DS_Store", ".git/config.txt")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert left_out(tmp_path) == {".heic": 2, "notes": 1}
