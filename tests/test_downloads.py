@@ -122,6 +122,15 @@ def test_an_undisturbed_download_asks_for_each_file_once(serve, tmp_path):
     assert len(server.asked) == 3
 
 
+def test_an_archive_that_another_tool_has_fetched_is_not_asked_for(serve, tmp_path):
+    server = serve()
+    (tmp_path / "flowers-102").mkdir()
+    (tmp_path / "flowers-102" / "102flowers.tgz").write_bytes(FILES["102flowers.tgz"])
+    download_flowers102(tmp_path)
+    assert sorted(server.asked) == ["imagelabels.mat", "setid.mat"]
+    assert_all_there(tmp_path)
+
+
 @pytest.mark.parametrize("fault", ["interrupted", "wrong checksum", "server error", "stalled"])
 def test_a_fault_that_passes_is_tried_again(serve, tmp_path, fault):
     server = serve(fault, None, fault)
