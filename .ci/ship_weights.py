@@ -30,7 +30,10 @@ PICTURES = {
     "folder": "photographs of a folder",
     "synthetic": "procedural flowers",
 }
-HIDDEN = ("data_root", "device", "track", "best_step", "x0_error", "log_every", "sample_every")
+HIDDEN = (
+    *("data_root", "device", "track", "log_every", "sample_every"),
+    *("best_step", "x0_error", "pictures_sha256"),
+)
 
 
 def command_line(settings: dict) -> str:

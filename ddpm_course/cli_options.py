@@ -32,7 +32,14 @@ def refuse_to_write(out: Path, overwrite: bool, example: str = "flowers.png") ->
         raise ValueError(f"--out names a {kind[1:].upper()} file, such as {example}, not {out}.")
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: name another file, or add --overwrite.")
+    refuse_unwritable(out)
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Raise ValueError unless `out` can be made where it is to be."""
     parent = next(folder for folder in out.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise ValueError(f"{parent} is a file: name another folder for --out.")
     if not os.access(parent, os.W_OK):
         raise ValueError(f"{parent} may not be written to: name another folder for --out.")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import torch
@@ -12,12 +13,12 @@ from tqdm import tqdm
 from ddpm_course.cli_options import (
     Device,
     Overwrite,
-    PictureOut,
     Precision,
     Source,
     enough_memory,
     one_of,
     refuse_to_write,
+    refuse_unwritable,
 )
 from ddpm_course.data import to_uint8
 from ddpm_course.diffusion import Denoise, Denoiser, guided
@@ -32,7 +33,7 @@ from ddpm_course.weights import COURSE, UPSCALER, load_pretrained
 
 
 def sample_command(
-    out: PictureOut,
+    out: Annotated[Path, typer.Option(help="PNG to write; with --separate a new folder.")],
     source: Source = COURSE,
     number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
     sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
@@ -52,7 +53,7 @@ def sample_command(
         bool, typer.Option("--upscale", help="Make each image four times as large, a side.")
     ] = False,
     separate: Annotated[
-        bool, typer.Option("--separate", help="Make --out a folder with a PNG for each image.")
+        bool, typer.Option("--separate", help="A PNG for each image, instead of one of all.")
     ] = False,
     overwrite: Overwrite = False,
     batch_size: Annotated[
@@ -66,6 +67,9 @@ def sample_command(
     """
     if separate:
         refuse_to_fill(out)
+        refuse_unwritable(out)
+        if overwrite:
+            raise ValueError("--separate makes a new folder, so there is nothing to --overwrite.")
     else:
         refuse_to_write(out, overwrite)
     for name, value in (("number", number), ("batch-size", batch_size)):

@@ -59,7 +59,8 @@ def train_command(
     beta_end: Annotated[float | None, ForModel(help="β_T if linear; default 2e-2.")] = None,
     steps: Annotated[int, ForTraining(help="Optimiser steps in all.")] = DEFAULT.steps,
     minutes: Annotated[
-        float | None, ForTraining(help="Stop then, though steps are left; --resume goes on.")
+        float | None,
+        ForTraining(help="Stop after so many, counted from the start, and save; --resume goes on."),
     ] = None,
     batch_size: Annotated[
         int | None, ForTraining(help="Images a step; default: the preset's.")
@@ -104,7 +105,8 @@ def train_command(
     there. A run that was interrupted goes on with `--resume --out FOLDER`, all else as it was.
     On several GPUs: `torchrun --nproc-per-node 2 -m ddpm_course train ...`.
     """
-    settings = {k: v for k, v in context.params.items() if k not in ("out", "resume")}
+    up = _timer(minutes)
+    settings = {k: v for k, v in context.params.items() if k not in ("out", "resume", "minutes")}
     settings["data_root"] = str(data_root)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out {out} is a file: name a folder for the run.")
@@ -118,20 +120,14 @@ def train_command(
     for name, least in (("sample_every", 1), ("held_out_every", 0)):
         if settings[name] < least:
             raise ValueError(f"{name} must be {least} or more, not {settings[name]}.")
-    if minutes is not None and not minutes > 0:
-        raise ValueError(f"minutes must be above 0, not {minutes}.")
     check_tracker(settings["track"])  # now, not after minutes of reading pictures
     settings = fill_in(settings)
     setup = prepare(settings)
-    if settings.get("pictures", setup.digest) != setup.digest and rank() == 0:
-        typer.echo(
-            "These are not the pictures that the run began with: it goes on with them, but not as "
-            "if it had never stopped.", err=True,
-        )  # fmt: skip
-    settings["pictures"] = setup.digest
+    if settings.get("pictures_sha256", setup.sha256) != setup.sha256:
+        _tell_of_other_pictures(settings)
+    settings["pictures_sha256"] = setup.sha256
     start = (setup.denoiser, setup.batches, setup.config)
     run = partial(train, *start, folder=out, resume=resume, run=settings)
-    up = _timer(settings["minutes"])
     if rank() == 0:
         with exclusive(out):
             _watch(run, up, setup, settings, out)
@@ -142,8 +138,24 @@ def train_command(
 
 def _timer(minutes: float | None) -> Callable[[], bool]:
     """up() tells all processes alike whether the minutes are over; each calls it at every state."""
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise ValueError(f"--minutes must be above 0, not {minutes}.")
     end = math.inf if minutes is None else time.perf_counter() + 60 * minutes
     return lambda: first_process_says(time.perf_counter() > end)
+
+
+def _tell_of_other_pictures(settings: dict) -> None:
+    """Raises ValueError if the run measures on pictures held out: now they may be among those that
+    it has learned from.
+    """
+    others = "These are not the pictures that the run began with"
+    if settings["held_out_every"] > 0:
+        raise ValueError(
+            f"{others}, and those held out now may be among them: start another run, or go on with "
+            "--held-out-every 0."
+        )
+    if rank() == 0:
+        typer.echo(f"{others}: it goes on with these, not as if it had never stopped.", err=True)
 
 
 def _watch(
@@ -168,10 +180,8 @@ def _watch(
         f"{parameters:.1f} M parameters on {next(setup.denoiser.parameters()).device.type}; "
         f"{config.steps} steps of {config.batch_size}, {passes:.3g} passes over the pictures"
     )
-    others = left_out(Path(settings["data_root"])) if settings["data"].startswith("folder") else {}
-    if others:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(others.items()))
-        typer.echo(f"Not read: {kinds}")
+    if settings["data"] in ("folder", "folder-all") and (others := left_out(settings["data_root"])):
+        typer.echo(f"Not read: {others}")
     bar = tqdm(unit="step", initial=done, total=config.steps, dynamic_ncols=True)
 
     def progress(remaining: Iterable[int]) -> Iterator[int]:
@@ -179,15 +189,17 @@ def _watch(
             yield step
             bar.update()
 
-    last = done
+    last, go_on = done, command("train", "--resume", "--out", out)
 
     def due(every: int) -> bool:
         return ends or state.step // every > last // every
 
     try:
-        with closing(run(log=tracker.log, progress=progress)) as states:  # closing saves
+        with closing(run(log=tracker.log, progress=progress)) as states:
             for state in states:
-                ends = up() or state.step == config.steps
+                if time_is_up := up():
+                    states.close()  # saved before anything else takes its time
+                ends = time_is_up or state.step == config.steps
                 note = f"loss {state.loss:.4f}, {state.images_per_second:.0f} images/s"
                 if held_out and due(settings["held_out_every"]):
                     error = held_out.measure(state)
@@ -197,23 +209,19 @@ def _watch(
                     draw_samples(state, out, config.precision, setup.shown)
                 bar.set_postfix_str(note)
                 last = state.step
-                if ends:
-                    break
     except KeyboardInterrupt:
         bar.close()
-        typer.echo(f"Interrupted. Go on with: {command(f'train --resume --out {out}')}", err=True)
+        typer.echo(f"Interrupted. Go on with: {go_on}", err=True)
         raise typer.Exit(130) from None
     finally:
         bar.close()
         tracker.finish()
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
     if state.step < config.steps:
-        typer.echo(f"Time is up. Go on with: {command(f'train --resume --out {out}')}")
-    typer.echo(
-        f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. "
-        + (
-            f"Enlarge with: {command(f'upscale --from {out} --in flower.png --out large.png')}"
-            if setup.denoiser.net.config["has_level"]
-            else f"Draw with: {command(f'sample --from {out} --out flowers.png')}"
-        )
-    )
+        typer.echo(f"Time is up. Go on with: {go_on}")
+    if setup.denoiser.net.config["has_level"]:
+        use = command("upscale", "--from", out, "--in", "flower.png", "--out", "large.png")
+        then = f"Enlarge with: {use}"
+    else:
+        then = f"Draw with: {command('sample', '--from', out, '--out', 'flowers.png')}"
+    typer.echo(f"Step {state.step} after {minutes} min {seconds} s, loss {state.loss:.4f}. {then}")

@@ -9,7 +9,6 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
 from itertools import product
@@ -30,9 +29,7 @@ from ddpm_course.synthetic import synthetic_flowers
 
 STARTER, STARTER_COLUMNS = Path(__file__).parent / "starter.png", 16
 TRIES, PAUSE, STALLED = 3, 2.0, 60.0  # tries, and seconds after the first and without a byte
-TOO_FEW = "A tenth of the pictures is held out to measure on, so 10 are the fewest."
 NAMED = 5  # bad pictures in one sentence
-OFFLINE = f"Without it, `{command('train --data starter')}` learns from flowers in the package."
 
 
 class ImageData(NamedTuple):
@@ -78,7 +75,7 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
         parts = [Flowers102(root, split=name, loader=load) for name in split.split("+")]
     except RuntimeError as error:
         raise FileNotFoundError(
-            f"Flowers-102 is not complete under {root}: run `{how_to_download(root)}`. {OFFLINE}"
+            f"Flowers-102 is not complete under {root}: run `{how_to_download(root)}`. {_offline()}"
         ) from error
 
     def decode() -> ImageData:
@@ -99,7 +96,12 @@ def species() -> list[str]:
 
 def how_to_download(root: Path | str) -> str:
     """The command that fetches Flowers-102, to be named where it is missing."""
-    return command(f"download --data-root {root}")
+    return command("download", "--data-root", root)
+
+
+def _offline() -> str:
+    way = command("train", "--data", "starter")
+    return f"Without it, `{way}` learns from flowers in the package."
 
 
 def download_flowers102(root: Path | str) -> None:
@@ -133,16 +135,14 @@ def download_flowers102(root: Path | str) -> None:
             if attempt == TRIES:
                 raise ConnectionError(
                     f"Flowers-102 is not under {root} and could not be downloaded in {TRIES} "
-                    f"tries ({error}): see to the network or proxy and run it again. {OFFLINE}"
+                    f"tries ({error}): see to the network or proxy and run it again. {_offline()}"
                 ) from error
             time.sleep(attempt * PAUSE)
     return None
 
 
-def folder(root: Path | str, size: int) -> ImageData:
+def whole_folder(root: Path | str, size: int) -> ImageData:
     """Every picture below a folder, cropped to its middle square; no labels.
-
-    `DATASETS["folder"]` learns from the first part of `parted`, `held_out` has the second.
 
     Raises FileNotFoundError without a folder or a picture in it, ValueError that names those that
     cannot be read.
@@ -170,8 +170,9 @@ def parted(images: Tensor) -> tuple[Tensor, Tensor]:
     return images[order[number:]], images[order[:number]]
 
 
-def _folder_to_learn_from(root: Path | str, size: int) -> ImageData:
-    return ImageData(parted(folder(root, size).images)[0], None)
+def folder(root: Path | str, size: int) -> ImageData:
+    """`whole_folder` without the pictures that `held_out` has."""
+    return ImageData(parted(whole_folder(root, size).images)[0], None)
 
 
 def starter(root: Path | str, size: int) -> ImageData:
@@ -197,8 +198,8 @@ def synthetic(root: Path | str, size: int) -> ImageData:
 DATASETS: dict[str, Callable[[Path, int], ImageData]] = {
     "flowers102": flowers102,
     "flowers102-all": partial(flowers102, split="train+val+test"),
-    "folder": _folder_to_learn_from,
-    "folder-all": folder,
+    "folder": folder,
+    "folder-all": whole_folder,
     "starter": starter,
     "synthetic": synthetic,
 }
@@ -222,9 +223,12 @@ def held_out(name: str, root: Path | str, size: int) -> ImageData:
     if name == "synthetic":
         return ImageData(*synthetic_flowers(512, size, seed=1))
     if name == "folder":
-        images = parted(folder(root, size).images)[1]
+        rest, images = parted(whole_folder(root, size).images)
         if not len(images):
-            raise ValueError(TOO_FEW)
+            raise ValueError(
+                "A tenth of the pictures is held out to measure on, so 10 are the fewest, not "
+                f"{len(rest)}: leave --held-out-every out."
+            )
         return ImageData(images, None)
     raise ValueError(
         f"The data set {name} keeps no pictures out of training to measure on: flowers102 and "
@@ -249,7 +253,7 @@ def example_data(size: int) -> tuple[ImageData, str]:
     except FileNotFoundError:
         return starter(root, size), (
             "Data: starter set, flowers drawn by this course's own model. For photographs, run "
-            "`uv run ddpm-course download` in the project's folder, then this notebook again."
+            f"`{command('download')}` in the project's folder, then this notebook again."
         )
     return photographs, f"Data: photographs, Oxford 102 Flowers under {root}."
 
@@ -260,10 +264,15 @@ def example_images(number: int, size: int) -> tuple[Tensor, str]:
     return data.images[torch.randperm(len(data.images), generator=generator(0))[:number]], source
 
 
+_UNSAVED: dict[Path, tuple[str, ImageData]] = {}
+
+
 def _cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData]) -> ImageData:
     """decode(), or what it gave last time if no source has changed since."""
     facts = [f"{p.name} {(s := p.stat()).st_size} {s.st_mtime_ns}" for p in sources]
     fingerprint = hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    if _UNSAVED.get(cache, ("",))[0] == fingerprint:
+        return _UNSAVED[cache][1]
     try:
         tensors, metadata = load_tensors(cache)
         if metadata.get("fingerprint") == fingerprint:
@@ -272,6 +281,8 @@ def _cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData
         pass  # no cache, or a damaged one: decoding makes it anew
     data = decode()
     tensors = {name: value for name, value in data._asdict().items() if value is not None}
-    with suppress(OSError):  # a read-only folder costs time at the next start, not this run
+    try:
         save_tensors(cache, tensors, {"fingerprint": fingerprint})
+    except OSError:  # a read-only folder costs time at the next start, not at the next call
+        _UNSAVED[cache] = fingerprint, data
     return data

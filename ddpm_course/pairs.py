@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from ddpm_course.data import TOO_FEW, how_to_download, parted
+from ddpm_course.data import how_to_download, parted
 from ddpm_course.picture_files import bytes_of, pictures_below, square
 from ddpm_course.rng import generator
 from ddpm_course.synthetic import synthetic_flowers
@@ -118,7 +118,7 @@ def _synthetic(root: Path) -> tuple[Tensor, Tensor]:
 def _parted(pictures: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     train, held_out = parted(torch.stack(list(pictures)))
     if not len(held_out):
-        raise ValueError(TOO_FEW)
+        raise ValueError(f"A tenth is held out, so 10 pictures are the fewest, not {len(train)}.")
     return train, held_out
 
 

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+KINDS = 5  # that are named of those left out
 
 
 def pictures_below(root: Path) -> list[Path]:
@@ -24,14 +25,18 @@ def pictures_below(root: Path) -> list[Path]:
     return found
 
 
-def left_out(root: Path) -> dict[str, int]:
-    """How many files below a folder are of kinds that `pictures_below` does not read, by kind;
-    hidden ones do not count.
+def left_out(root: Path | str) -> str:
+    """How many files below a folder are of kinds that `pictures_below` does not read, such as
+    "3 .heic, 1 .txt"; "" if there are none. Hidden ones do not count.
     """
-    names = (p.relative_to(root) for p in root.rglob("*") if p.is_file())
+    names = (p.relative_to(root) for p in Path(root).rglob("*") if p.is_file())
     seen = [name for name in names if not any(part.startswith(".") for part in name.parts)]
-    kinds = Counter(name.suffix.lower() or name.name for name in seen)
-    return {kind: number for kind, number in kinds.items() if kind not in PICTURES}
+    kinds = Counter(name.suffix.lower() or "without a suffix" for name in seen)
+    others = sorted((-number, kind) for kind, number in kinds.items() if kind not in PICTURES)
+    told = [f"{-number} {kind}" for number, kind in others[:KINDS]]
+    if rest := -sum(number for number, _ in others[KINDS:]):
+        told.append(f"{rest} of other kinds")
+    return ", ".join(told)
 
 
 def square(path: Path, size: int, mend: str, crop: Callable[[Image.Image], Image.Image]) -> Tensor:

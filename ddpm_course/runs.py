@@ -27,15 +27,7 @@ from ddpm_course.unet import UNet
 from ddpm_course.weights import CONFIG
 
 # What may differ between a run and its resumption. All else is read from the run's config.json.
-FREE = {
-    *FREE_IN_CONFIG,
-    "data_root",
-    "device",
-    "held_out_every",
-    "minutes",
-    "sample_every",
-    "track",
-}
+FREE = {*FREE_IN_CONFIG, "data_root", "device", "held_out_every", "sample_every", "track"}
 MEASURED = 256  # pictures kept out: enough to rank two states of a run, and a second on a GPU
 
 
@@ -95,8 +87,8 @@ class Setup(NamedTuple):
     config: TrainConfig
     pictures: int
     """How many there are to learn from."""
-    digest: str
-    """What tells them from others."""
+    sha256: str
+    """Of those pictures."""
     held_out: Callable[[], WithConditions]
     """Loads pictures that are kept out of training; raises ValueError where none are."""
     shown: dict[str, Tensor]
@@ -142,8 +134,8 @@ def prepare(settings: dict) -> Setup:
                 network["num_classes"] = data.num_classes
     torch.manual_seed(config.seed)
     denoiser = Denoiser(UNet(**network), schedule, settings["prediction"])
-    seen = digest({"images": images})
-    return Setup(denoiser.to(device), batches, config, len(images), seen, kept, shown)
+    sha256 = digest({"images": images})
+    return Setup(denoiser.to(device), batches, config, len(images), sha256, kept, shown)
 
 
 def _spread_held_out(name: str, root: str, size: int) -> WithConditions:

@@ -12,11 +12,11 @@ from ddpm_course.data import (
     download_flowers102,
     example_images,
     flowers102,
-    folder,
     held_out,
     load_data,
     to_uint8,
     to_unit,
+    whole_folder,
 )
 from ddpm_course.synthetic import SPECIES, synthetic_flowers
 
@@ -100,7 +100,7 @@ def striped(size, axis):
 @pytest.mark.parametrize(("size", "axis"), [((90, 30), 0), ((30, 90), 1)])
 def test_the_middle_square_is_kept(tmp_path, size, axis):
     striped(size, axis).save(tmp_path / "a.png")
-    [image] = folder(tmp_path, 30).images
+    [image] = whole_folder(tmp_path, 30).images
     assert (image == torch.tensor(GREEN)[:, None, None]).all()
 
 
@@ -110,7 +110,7 @@ def test_pictures_are_turned_upright(tmp_path, suffix):
     exif = Image.Exif()
     exif[0x0112] = 6
     striped((30, 30), 0).save(tmp_path / f"a.{suffix}", exif=exif)
-    [image] = folder(tmp_path, 30).images
+    [image] = whole_folder(tmp_path, 30).images
     red, _, blue = image
     assert red[2].min() > 200 > 60 > red[27].max()
     assert blue[27].min() > 200 > 60 > blue[2].max()
@@ -120,7 +120,7 @@ def test_pictures_are_turned_upright(tmp_path, suffix):
 def test_every_kind_of_picture_becomes_rgb(tmp_path, mode):
     suffix = "jpg" if mode == "CMYK" else "png"
     paint(tmp_path / f"a.{suffix}", (9, 9), (255, 255, 255), mode)
-    images = folder(tmp_path, 8).images
+    images = whole_folder(tmp_path, 8).images
     assert (images.dtype, images.shape) == (torch.uint8, (1, 3, 8, 8))
     assert images.min() >= 253
 
@@ -130,16 +130,16 @@ def test_pictures_are_found_everywhere_below_in_the_order_of_their_names(tmp_pat
         paint(tmp_path / name, (9, 9), colour, **({"lossless": True} if "webp" in name else {}))
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "folder.png").mkdir()
-    loaded = folder(tmp_path, 8)
+    loaded = whole_folder(tmp_path, 8)
     assert colours(loaded) == [RED, GREEN, BLUE]
     assert (loaded.labels, loaded.num_classes) == (None, None)
 
 
 def test_missing_and_empty_folders_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder of pictures: name one"):
-        folder(tmp_path / "nowhere", 8)
+        whole_folder(tmp_path / "nowhere", 8)
     with pytest.raises(FileNotFoundError, match=r"holds no pictures \(\.jpg, "):
-        folder(tmp_path, 8)
+        whole_folder(tmp_path, 8)
 
 
 @pytest.mark.parametrize("how", ["empty", "text", "head", "half"])
@@ -157,7 +157,7 @@ def test_a_broken_picture_is_named_in_a_sentence(tmp_path, suffix, how):
     }
     path.write_bytes(content[how])
     with pytest.raises(ValueError, match=rf"b\.{suffix} cannot be read \(.*\): replace or remove"):
-        folder(tmp_path, 8)
+        whole_folder(tmp_path, 8)
     assert not (tmp_path / ".ddpm_course").exists()
 
 
@@ -173,11 +173,11 @@ def refuse_to_decode(monkeypatch):
 
 def test_a_folder_is_decoded_once(tmp_path, monkeypatch):
     paint(tmp_path / "a.png", (9, 9), RED)
-    first = folder(tmp_path, 8)
+    first = whole_folder(tmp_path, 8)
     refuse_to_decode(monkeypatch)
-    assert torch.equal(folder(tmp_path, 8).images, first.images)
+    assert torch.equal(whole_folder(tmp_path, 8).images, first.images)
     with pytest.raises(AssertionError, match="decoded again"):
-        folder(tmp_path, 16)
+        whole_folder(tmp_path, 16)
 
 
 def test_a_changed_folder_is_decoded_again(tmp_path):
@@ -186,23 +186,23 @@ def test_a_changed_folder_is_decoded_again(tmp_path):
         os.utime(tmp_path / name, ns=(0, 10**9 * sum(colour) + colour[2]))
 
     change("a.png", RED)
-    assert colours(folder(tmp_path, 8)) == [RED]
+    assert colours(whole_folder(tmp_path, 8)) == [RED]
     change("a.png", BLUE)
-    assert colours(folder(tmp_path, 8)) == [BLUE]
+    assert colours(whole_folder(tmp_path, 8)) == [BLUE]
     change("b.png", GREEN)
-    assert colours(folder(tmp_path, 8)) == [BLUE, GREEN]
+    assert colours(whole_folder(tmp_path, 8)) == [BLUE, GREEN]
     (tmp_path / "a.png").unlink()
-    assert colours(folder(tmp_path, 8)) == [GREEN]
+    assert colours(whole_folder(tmp_path, 8)) == [GREEN]
 
 
 @pytest.mark.parametrize("damage", [b"", b"damaged", None])
 def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, damage):
     paint(tmp_path / "a.png", (9, 9), RED)
-    folder(tmp_path, 8)
+    whole_folder(tmp_path, 8)
     cache = tmp_path / ".ddpm_course" / "8px.safetensors"
     whole = cache.read_bytes()
     cache.write_bytes(whole[:-9] if damage is None else damage)
-    assert colours(folder(tmp_path, 8)) == [RED]
+    assert colours(whole_folder(tmp_path, 8)) == [RED]
     assert cache.read_bytes() == whole
 
 
@@ -212,7 +212,7 @@ def test_a_read_only_folder_works(tmp_path, monkeypatch):
 
     monkeypatch.setattr(data, "save_tensors", fail)
     paint(tmp_path / "a.png", (9, 9), RED)
-    assert colours(folder(tmp_path, 8)) == [RED]
+    assert colours(whole_folder(tmp_path, 8)) == [RED]
     assert list(contents(tmp_path)) == ["a.png"]
 
 
@@ -355,8 +355,18 @@ def test_a_tenth_of_a_folder_is_kept_out_of_training(tmp_path):
     for k in range(11):
         (tmp_path / f"{k:02}.png").unlink()
     assert len(load_data("folder", tmp_path, 8).images) == 9
-    with pytest.raises(ValueError, match="so 10 are the fewest"):
+    with pytest.raises(ValueError, match="so 10 are the fewest, not 9: leave --held-out-every out"):
         held_out("folder", tmp_path, 8)
+
+
+def test_a_folder_that_may_not_be_written_to_is_decoded_once(tmp_path, monkeypatch, full_disk):
+    for k in range(10):
+        paint(tmp_path / f"{k}.png", (9, 9), (20 * k, 0, 0))
+    with full_disk(100):
+        assert len(load_data("folder", tmp_path, 8).images) == 9
+        monkeypatch.setattr(data, "square", None)
+        assert len(held_out("folder", tmp_path, 8).images) == 1
+    assert not (tmp_path / ".ddpm_course" / "8px.safetensors").exists()
 
 
 def test_all_bad_pictures_of_a_folder_are_named_at_once(tmp_path):

@@ -131,7 +131,7 @@ def test_what_there_is_no_super_resolution_of(tmp_path):
         load_pairs("flowers102", tmp_path)
     for k in range(9):
         Image.new("RGB", (224, 224)).save(tmp_path / f"{k}.png")
-    with pytest.raises(ValueError, match="so 10 are the fewest"):
+    with pytest.raises(ValueError, match="10 pictures are the fewest, not 9"):
         load_pairs("folder", tmp_path)
 
 

@@ -63,4 +63,8 @@ def test_files_of_other_kinds_are_counted_hidden_ones_are_not(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert left_out(tmp_path) == {".heic": 2, "notes": 1}
+    assert left_out(tmp_path) == "2 .heic, 1 without a suffix"
+    for kind in "abcdef":
+        (tmp_path / f"many.{kind}").touch()
+    assert left_out(tmp_path) == "2 .heic, 1 .a, 1 .b, 1 .c, 1 .d, 3 of other kinds"
+    assert left_out(tmp_path / ".git") == "1 .txt"

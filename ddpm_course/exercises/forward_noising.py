@@ -146,7 +146,7 @@ def _test_q_sample(f) -> None:
         "the first axis; give them the shape [B, 1, 1, 1].",
     )
     require(
-        not close(b, b[:1].expand(4), 1e-6),
+        not (close(a, a[:1].expand(4), 1e-6) and close(b, b[:1].expand(4), 1e-6)),
         "all images of the batch got the same factors, though each has its own time in t.",
     )
     for shift in (-1, 1):
@@ -238,8 +238,8 @@ def _test_beta_end_for(f) -> None:
         require(0 < got < 1, f"β_T must lie between 0 and 1; you returned {got:.4g}.")
         require(
             1.1e-4 < got < 0.9,
-            f"β_T = {got:.4g} is an end of the interval: ᾱ_T falls as β_T grows, so if ᾱ_T is "
-            "still above the target, β_T must become larger.",
+            f"β_T = {got:.4g} cannot be. If you bisect, it is an end of your interval: ᾱ_T falls "
+            "as β_T grows, so where ᾱ_T is still above the target, β_T must become larger.",
         )
         reached = linear_schedule(T, 1e-4, got).alphas_cumprod[-1].item()
         require(

@@ -189,6 +189,10 @@ def q_sample__one_time(x0, t, noise, schedule):
     return math.sqrt(abar) * x0 + math.sqrt(1 - abar) * noise
 
 
+def q_sample__noise_without_factor(x0, t, noise, schedule):
+    return schedule.alphas_cumprod[t].view(-1, 1, 1, 1).sqrt().to(x0.dtype) * x0 + noise
+
+
 def _bisect(T, target, keep_upper):
     low, high = 1e-4, 0.999
     for _ in range(50):
@@ -207,10 +211,11 @@ def beta_end_for__never_larger(T, target):
 
 
 WRONG = {
+    q_sample__noise_without_factor: "the factors of the noise are not",
     noise_step__own_noise: "asked the same twice",
     q_sample__one_time: "each has its own time in t",
-    beta_end_for__wrong_half: "β_T = 0.999 is an end of the interval",
-    beta_end_for__never_larger: "β_T = 0.0001 is an end of the interval",
+    beta_end_for__wrong_half: "β_T = 0.999 cannot be",
+    beta_end_for__never_larger: "β_T = 0.0001 cannot be",
     noise_step__one_schedule: "the noise is multiplied by 0.0",
     alphas_cumprod__one_schedule: "right for one schedule only",
     cosine_alphas_cumprod__cut_off: "ᾱ_T is cut off",
