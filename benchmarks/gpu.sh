@@ -139,8 +139,10 @@ train)
     say "FAILED: ship_weights.py; the run's best weights are packed as they are."
   fi
   tar -cf - -C "${weights[@]}" | split -b 15M - "$out/flowers64-small.tar." || failed=$?
-  python3 -m ddpm_course sample --from "$(IFS=/; echo "${weights[*]}")" --number 64 \
-    --sampler ddpm --steps 250 --out "$out/flowers64-small.png" --overwrite || failed=$?
+  draw=(python3 -m ddpm_course sample --from "$(IFS=/; echo "${weights[*]}")"
+    --sampler ddpm --steps 250 --overwrite)
+  "${draw[@]}" --number 64 --out "$out/flowers64-small.png" || failed=$?
+  "${draw[@]}" --number 16 --upscale --out "$out/flowers64-small-256.png" || failed=$?
   ;;
 tables)
   table train_speed --preset "$base"
