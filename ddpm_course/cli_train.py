@@ -123,9 +123,8 @@ def train_command(
     check_tracker(settings["track"])  # now, not after minutes of reading pictures
     settings = fill_in(settings)
     setup = prepare(settings)
-    if settings.get("pictures_sha256", setup.sha256) != setup.sha256:
+    if settings.setdefault("pictures_sha256", setup.sha256) != setup.sha256:
         _tell_of_other_pictures(settings)
-    settings["pictures_sha256"] = setup.sha256
     start = (setup.denoiser, setup.batches, setup.config)
     run = partial(train, *start, folder=out, resume=resume, run=settings)
     if rank() == 0:
