@@ -30,6 +30,14 @@ ERRORS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
   .flatMap(cell => cell.toJSON().outputs ?? [])
   .filter(output => output.output_type === 'error').map(output => output.evalue)"""
 
+# Cells far from the window may be hidden, and Playwright scrolls to nothing that is.
+SCROLL = """async label => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  const has = cell => [...cell.node.querySelectorAll('.widget-label')]
+    .some(shown => shown.textContent === label);
+  await notebook.scrollToItem(notebook.widgets.findIndex(has));
+}"""
+
 CHANGED = """([picture, chart]) =>
   document.querySelector('img.widget-image').getAttribute('src') !== picture
   && document.querySelector('.widget-html svg').innerHTML !== chart"""
@@ -102,6 +110,7 @@ def slider(page, label):
     row = page.locator(
         ".widget-slider", has=page.locator(".widget-label", has_text=re.compile(f"^{label}$"))
     )
+    page.evaluate(SCROLL, label)
     row.scroll_into_view_if_needed()
     return row
 
