@@ -21,14 +21,13 @@ Source = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 PRECISIONS = "auto, fp32 or bf16; auto: bf16 where the hardware multiplies it faster."
 Precision = Annotated[str, typer.Option(help=PRECISIONS)]
-PictureOut = Annotated[Path, typer.Option(help="Picture to write, a PNG.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace --out if it exists.")]
 
 
 def refuse_to_write(out: Path, overwrite: bool, example: str = "flowers.png") -> None:
     """Raise ValueError unless `out` is a file of the example's kind that may be written."""
     kind = Path(example).suffix
-    if out.suffix.lower() != kind or out.is_dir() or out.parent.is_file():
+    if out.suffix.lower() != kind or out.is_dir():
         raise ValueError(f"--out names a {kind[1:].upper()} file, such as {example}, not {out}.")
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: name another file, or add --overwrite.")

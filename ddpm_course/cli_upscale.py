@@ -11,7 +11,6 @@ from tqdm import tqdm
 from ddpm_course.cli_options import (
     Device,
     Overwrite,
-    PictureOut,
     Precision,
     Source,
     enough_memory,
@@ -29,7 +28,7 @@ from ddpm_course.weights import UPSCALER, load_pretrained
 
 def upscale_command(
     picture: Annotated[Path, typer.Option("--in", help="Picture to enlarge.")],
-    out: PictureOut,
+    out: Annotated[Path, typer.Option(help="PNG to write.")],
     source: Source = UPSCALER,
     level: Annotated[
         int, typer.Option(help=f"Noise it gets first: 0 if it is right, up to {LEVELS} if not.")
