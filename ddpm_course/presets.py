@@ -19,6 +19,12 @@ PRESETS: dict[str, Preset] = {
         batch_size=32,
         learning_rate=1e-3,
     ),
+    # flowers of 64 pixels, within a day or two on a laptop
+    "light": Preset(
+        dict(channels=(32, 64, 128, 128), attention_levels=(2, 3), blocks=1, image_size=64),
+        batch_size=64,
+        learning_rate=1e-3,
+    ),
     # the course's flowers
     "small": Preset(
         dict(channels=(64, 96, 128, 192), attention_levels=(2, 3), image_size=64), batch_size=128
