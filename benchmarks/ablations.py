@@ -23,9 +23,10 @@ from measuring import kept, pick_device, print_table, save
 from scipy import stats
 
 import ddpm_course as dc
-from ddpm_course.data import ImageData, flowers102
-from ddpm_course.engine import autocast
-from ddpm_course.judge import draw_classes
+from ddpm_course.data.flowers102 import flowers102
+from ddpm_course.data.images import ImageData
+from ddpm_course.evaluation.quality import draw_classes
+from ddpm_course.training.speed import autocast
 
 OUT = Path("runs/ablations")
 SAMPLING = {"sampler": "ddim", "steps": 25}

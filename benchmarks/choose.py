@@ -9,10 +9,10 @@ from pathlib import Path
 
 from measuring import pick_device, print_table, save
 
-from ddpm_course.checkpoint import read_rows
-from ddpm_course.files import read_json
-from ddpm_course.progress import CURVE
-from ddpm_course.weights import CONFIG
+from ddpm_course.pretrained.files import read_json
+from ddpm_course.pretrained.weights import CONFIG
+from ddpm_course.training.monitoring import CURVE
+from ddpm_course.training.run_folder import read_rows
 
 if __name__ == "__main__":
     runs = [Path(argument) for argument in sys.argv[1:] if Path(argument).is_dir()]

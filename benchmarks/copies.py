@@ -20,12 +20,12 @@ from judging import set_up
 from measuring import kept, pick_device, print_table, save
 
 import ddpm_course as dc
-from ddpm_course.data import ImageData
-from ddpm_course.engine import autocast
-from ddpm_course.files import digest
-from ddpm_course.judge import Copying, Judge, draw_classes
-from ddpm_course.subsets import draw_per_class, halves, take
-from ddpm_course.weights import COURSE, load_pretrained
+from ddpm_course.data.images import ImageData
+from ddpm_course.data.subsets import draw_per_class, halves, take
+from ddpm_course.evaluation.quality import Copying, Judge, draw_classes
+from ddpm_course.pretrained.files import digest
+from ddpm_course.pretrained.weights import COURSE, load_pretrained
+from ddpm_course.training.speed import autocast
 
 SPECIES = 10
 

@@ -106,7 +106,7 @@ shared=(--preset "$preset" --conditional --dropout 0.1 --ema-decay 0.9995
 
 case $piece in
 check)
-  logged check python3 -m pytest -q -o addopts= tests/test_engine.py -k gpu
+  logged check python3 -m pytest -q -o addopts= tests/training/test_speed.py -k gpu
   ;;
 choose)
   each=$((seconds / 4 - 30)) first=60  # the first run also fills the compiler's cache
@@ -133,8 +133,8 @@ train)
   stretch $(($(left) - 60)) runs/flowers64-small "${shared[@]}" --checkpoint-every 2000 \
     --prediction "$prediction" --schedule "$schedule" --held-out-every 1000
   rm -f "$out"/flowers64-small.tar.*
-  weights=(ddpm_course/checkpoints flowers64-small)
-  if ! python3 .ci/ship_weights.py runs/flowers64-small flowers64-small > "$out/card.txt"; then
+  weights=(ddpm_course/pretrained/checkpoints flowers64-small)
+  if ! python3 tools/ship_weights.py runs/flowers64-small flowers64-small > "$out/card.txt"; then
     failed=1 weights=(runs/flowers64-small best)
     say "FAILED: ship_weights.py; the run's best weights are packed as they are."
   fi
@@ -183,8 +183,8 @@ upscaler)
   read -r prediction _ < "$arms/chosen.txt"
   stretch $(($(left) - 90)) "$whole" "${photographs[@]}" --checkpoint-every 2000 \
     --prediction "$prediction" --held-out-every 2000
-  weights=ddpm_course/checkpoints/flowers-upscaler
-  if python3 .ci/ship_weights.py "$whole" flowers-upscaler > "$out/upscaler-card.txt"; then
+  weights=ddpm_course/pretrained/checkpoints/flowers-upscaler
+  if python3 tools/ship_weights.py "$whole" flowers-upscaler > "$out/upscaler-card.txt"; then
     tar -cf "$out/flowers-upscaler.tar" -C "$weights" . || failed=$?
   else
     failed=1; say "FAILED: ship_weights.py"

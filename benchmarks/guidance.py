@@ -13,12 +13,12 @@ import typer
 from judging import Bench, cell, collect, set_up, told
 from measuring import pick_device, print_table, save
 
-from ddpm_course.data import ImageData
-from ddpm_course.engine import autocast
-from ddpm_course.features import features
-from ddpm_course.judge import draw_classes
+from ddpm_course.data.images import ImageData
+from ddpm_course.evaluation.features import features
+from ddpm_course.evaluation.quality import draw_classes
+from ddpm_course.pretrained.weights import COURSE, load_pretrained
 from ddpm_course.samplers import usual_spacing
-from ddpm_course.weights import COURSE, load_pretrained
+from ddpm_course.training.speed import autocast
 
 
 def variety(bench: Bench, data: ImageData) -> float:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import torch
 
-from ddpm_course.classifier import FlowerClassifier, accuracy, load_classifier
-from ddpm_course.data import ImageData, flowers102
-from ddpm_course.judge import Judge
+from ddpm_course.data.flowers102 import flowers102
+from ddpm_course.data.images import ImageData
+from ddpm_course.evaluation.classifier import FlowerClassifier, accuracy, load_classifier
+from ddpm_course.evaluation.quality import Judge
 
 FLOORS = 5  # draws of real flowers
 

@@ -7,10 +7,10 @@ import torch
 import typer
 from measuring import pick_device, print_table, save
 
-from ddpm_course.data import flowers102
-from ddpm_course.likelihood import bits_per_dim
-from ddpm_course.subsets import spread
-from ddpm_course.weights import COURSE, load_pretrained
+from ddpm_course.data.flowers102 import flowers102
+from ddpm_course.data.subsets import spread
+from ddpm_course.evaluation.likelihood import bits_per_dim
+from ddpm_course.pretrained.weights import COURSE, load_pretrained
 
 
 def main(

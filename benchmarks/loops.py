@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_course import Denoiser, TrainConfig, UNet, image_batches, linear_schedule, train
-from ddpm_course.data import ImageData
-from ddpm_course.diffusers_format import diffusers_config
+from ddpm_course.data.images import ImageData
+from ddpm_course.pretrained.diffusers_format import diffusers_config
 
 Round = Callable[[], None]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ddpm_course.files import load_tensors, save_tensors
+from ddpm_course.pretrained.files import load_tensors, save_tensors
 
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = ("torch", "diffusers", "denoising-diffusion-pytorch", "accelerate")

@@ -15,12 +15,12 @@ from measuring import pick_device, print_table, save, synchronise
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from ddpm_course.engine import autocast
-from ddpm_course.judge import draw_classes
+from ddpm_course.data.subsets import draw_per_class, take
+from ddpm_course.evaluation.quality import draw_classes
+from ddpm_course.pretrained.weights import COURSE, load_pretrained
 from ddpm_course.rng import generator
 from ddpm_course.samplers import SAMPLERS, usual_spacing
-from ddpm_course.subsets import draw_per_class, take
-from ddpm_course.weights import COURSE, load_pretrained
+from ddpm_course.training.speed import autocast
 
 COLUMNS = ("kernel", "frechet", "recognised", "seconds_per_100")
 

@@ -21,20 +21,20 @@ from judging import cell, collect, set_up
 from measuring import pick_device, print_table, save
 from torch import Tensor
 
-from ddpm_course.batches import image_batches
-from ddpm_course.config import TrainConfig
-from ddpm_course.data import flowers102
+from ddpm_course.data.flowers102 import flowers102
+from ddpm_course.data.subsets import spread
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.ema import EMA
-from ddpm_course.engine import autocast, make_optimizer
-from ddpm_course.evaluation import x0_error
-from ddpm_course.files import write_text
-from ddpm_course.judge import draw_classes
+from ddpm_course.evaluation.denoising import x0_error
+from ddpm_course.evaluation.quality import draw_classes
 from ddpm_course.presets import PRESETS
+from ddpm_course.pretrained.files import write_text
 from ddpm_course.rng import NOISE, TIMES, generator, randn_like
 from ddpm_course.samplers import usual_spacing
 from ddpm_course.schedules import NoiseSchedule, cosine_schedule
-from ddpm_course.subsets import spread
+from ddpm_course.training.batches import image_batches
+from ddpm_course.training.config import TrainConfig
+from ddpm_course.training.ema import EMA
+from ddpm_course.training.speed import autocast, make_optimizer
 from ddpm_course.unet import UNet
 
 SIZE, RATE, WARMED_UP = 32, 1e-3, 6400  # pixels per side, learning rate, images until it is reached

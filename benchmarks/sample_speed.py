@@ -22,8 +22,8 @@ from torch import Tensor
 from train_speed import randomised
 
 from ddpm_course import Denoiser, linear_schedule, sample
-from ddpm_course.engine import autocast
 from ddpm_course.rng import image_generators
+from ddpm_course.training.speed import autocast
 
 SCHEDULE = linear_schedule(1000)
 EQUAL = 2e-2  # of the range -1 to 1: what rounding makes of many steps in float32

@@ -27,17 +27,17 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 from tqdm import tqdm
 
 import ddpm_course as dc
-from ddpm_course.batches import pair_batches
-from ddpm_course.checkpoint import steps_done
-from ddpm_course.data import to_uint8, to_unit
-from ddpm_course.distances import psnr
-from ddpm_course.features import EXTRACTORS, features
-from ddpm_course.files import digest
-from ddpm_course.judge import UNSEEN
-from ddpm_course.pairs import SCALE, load_pairs
-from ddpm_course.picture_files import bytes_of
-from ddpm_course.super_resolution import reduced, upscale
-from ddpm_course.weights import MODEL, UPSCALER, load_pretrained
+from ddpm_course.data.image_files import bytes_of
+from ddpm_course.data.images import to_uint8, to_unit
+from ddpm_course.evaluation.distances import psnr
+from ddpm_course.evaluation.features import EXTRACTORS, features
+from ddpm_course.evaluation.quality import UNSEEN
+from ddpm_course.pretrained.files import digest
+from ddpm_course.pretrained.weights import MODEL, UPSCALER, load_pretrained
+from ddpm_course.super_resolution.model import downsampled, upscale
+from ddpm_course.super_resolution.pairs import SCALE, load_pairs
+from ddpm_course.training.batches import pair_batches
+from ddpm_course.training.run_folder import steps_done
 
 REGRESSION, KEPT = Path("runs/upscaler-regression"), Path("runs/upscaling")
 PATCH = 64
@@ -113,7 +113,7 @@ def patches(images: Tensor) -> Tensor:
 
 def measure(large: Tensor, small: Tensor, truth: Tensor) -> dict[str, dict[str, float]]:
     """Means over the pictures with their standard errors."""
-    consistency = psnr(to_uint8(reduced(to_unit(large))), small)
+    consistency = psnr(to_uint8(downsampled(to_unit(large))), small)
     ssim = structural_similarity_index_measure(
         large.float(), truth.float(), data_range=255.0, reduction="none"
     )
@@ -186,7 +186,7 @@ def quality(
         f"upscaling-{Path(source).name}", pick_device(),
         {
             "pictures": len(truth), "size": truth.shape[-1], "rows": rows,
-            "consistency of the truth": mean_of(psnr(to_uint8(reduced(to_unit(truth))), small)),
+            "consistency of the truth": mean_of(psnr(to_uint8(downsampled(to_unit(truth))), small)),
         },
     )  # fmt: skip
 

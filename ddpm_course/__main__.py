@@ -1,5 +1,5 @@
 """`python -m ddpm_course` is `ddpm-course`."""
 
-from ddpm_course.cli import main
+from ddpm_course.cli.main import main
 
 main()

@@ -47,7 +47,9 @@ def as_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """
     notebook.cells = [c for c in notebook.cells if "colab" not in c.metadata.get("tags", [])]
     for cell in notebook.cells:
-        cell.source = re.sub(r"\.\./ddpm_course/checkpoints/(.+?)/README", r"cards/\1", cell.source)
+        cell.source = re.sub(
+            r"\.\./ddpm_course/pretrained/checkpoints/(.+?)/README", r"cards/\1", cell.source
+        )
         figures = [
             o.metadata["image/png"]
             for o in cell.get("outputs", [])

@@ -65,7 +65,7 @@ def no_network(monkeypatch):
     def fail(*args, **kwargs):
         raise URLError("Temporary failure in name resolution")
 
-    monkeypatch.setattr("ddpm_course.data.PAUSE", 0)
+    monkeypatch.setattr("ddpm_course.data.flowers102.PAUSE", 0)
     for name in ("download_url", "download_and_extract_archive"):
         monkeypatch.setattr(f"torchvision.datasets.flowers102.{name}", fail)
 

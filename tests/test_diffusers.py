@@ -17,7 +17,7 @@ from ddpm_course import (
     linear_schedule,
     timesteps,
 )
-from ddpm_course.diffusers_format import diffusers_config
+from ddpm_course.pretrained.diffusers_format import diffusers_config
 from ddpm_course.rng import generator, randn
 
 

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from ddpm_course.changes import Change, changed, source
-from ddpm_course.data import to_unit
+from ddpm_course.data.images import to_unit
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.exercises.checking import Exercises, Wrong, close, require
-from ddpm_course.probes import PROBES, averages, draw_bell, times_met
+from ddpm_course.lab.faults import Change, changed, source
+from ddpm_course.lab.probes import PROBES, averages, draw_bell, times_met
 from ddpm_course.rng import generator
 from ddpm_course.schedules import cosine_schedule
 from ddpm_course.unet import norm_groups
@@ -21,7 +21,7 @@ check, hint, solution = exercises.check, exercises.hint, exercises.solution
 PATIENTS = {
     1: Change("samplers.ddim", "pairwise(ts)", "((t, t - 1) for t in ts[:-1])"),
     2: Change("samplers.ddpm", " if s > 0 else mean", ""),
-    3: Change("data.to_unit", "/ 127.5 - 1", "/ 255"),
+    3: Change("data.images.to_unit", "/ 127.5 - 1", "/ 255"),
     4: Change("samplers.ddpm", "step_variance**0.5", "step_variance"),
     5: Change(
         "schedules.NoiseSchedule.__post_init__", '"alphas_cumprod", table)',
@@ -29,14 +29,16 @@ PATIENTS = {
     ),
     6: Change("samplers.dpm_solver_pp_2m", "denoise(x, t)", "denoise(x.clamp(-1, 1), t)"),
     7: Change(
-        "ema.EMA.update", "min(self.decay, (1 + self.updates) / (10 + self.updates))", "self.decay"
+        "training.ema.EMA.update",
+        "min(self.decay, (1 + self.updates) / (10 + self.updates))",
+        "self.decay",
     ),
     8: Change(
         "diffusion.Denoiser.loss",
         "sqrt_alphas_cumprod\", t, x0",
         "sqrt_alphas_cumprod\", t - 1, x0",
     ),
-    9: Change("training._gradients", "randint(1, T + 1,", "randint(1, T,"),
+    9: Change("training.loop._gradients", "randint(1, T + 1,", "randint(1, T,"),
     10: Change("unet.norm_groups", "min(channels) >= 4 * g", "min(channels) >= g"),
 }  # fmt: skip
 """What is wrong with each; the notebook does not show this."""
@@ -191,7 +193,7 @@ def repair_2():
 @_add(3, "A byte of 0 must become −1, a byte of 255 must become 1.")
 def repair_3():
     """The line that is wrong in patient 3, and what should stand there."""
-    return Change("data.to_unit", "/ 255", "/ 127.5 - 1")
+    return Change("data.images.to_unit", "/ 255", "/ 127.5 - 1")
 
 
 @_add(4, "Noise is multiplied by a standard deviation.")
@@ -216,7 +218,7 @@ def repair_6():
 def repair_7():
     """The line that is wrong in patient 7, and what should stand there."""
     warm = "decay = min(self.decay, (1 + self.updates) / (10 + self.updates))"
-    return Change("ema.EMA.update", "decay = self.decay", warm)
+    return Change("training.ema.EMA.update", "decay = self.decay", warm)
 
 
 @_add(8, "Signal and noise of one x_t belong to one time.")
@@ -228,7 +230,7 @@ def repair_8():
 @_add(9, "`torch.randint(low, high)` never draws `high`.")
 def repair_9():
     """The line that is wrong in patient 9, and what should stand there."""
-    return Change("training._gradients", "torch.randint(1, T,", "torch.randint(1, T + 1,")
+    return Change("training.loop._gradients", "torch.randint(1, T,", "torch.randint(1, T + 1,")
 
 
 @_add(10, "GroupNorm takes from each group its own mean. The time shifts a channel as a whole.")

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ddpm_course.distances import kernel_distance as unbiased
-from ddpm_course.distances import nearer_share as share_below
+from ddpm_course.evaluation.distances import kernel_distance as unbiased
+from ddpm_course.evaluation.distances import nearer_share as share_below
 from ddpm_course.exercises.checking import Exercises, close, require
 
 exercises = Exercises()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import ddpm_course as dc
 from ddpm_course.exercises.checking import Exercises, close, require, tensor_of
-from ddpm_course.super_resolution import enlarged, reduced
+from ddpm_course.super_resolution.model import downsampled, upsampled
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -118,7 +118,7 @@ def _test_network_input(f) -> None:
         got,
         {
             "the small picture comes first; the noisy one is wanted first.": torch.cat(
-                [enlarged(small), x_t], dim=1
+                [upsampled(small), x_t], dim=1
             ),
             "the small picture's pixels are repeated as squares; use `enlarged`, which is "
             "smooth.": torch.cat([x_t, F.interpolate(small, scale_factor=4)], dim=1),
@@ -127,16 +127,16 @@ def _test_network_input(f) -> None:
             ),
         },
     )
-    right = torch.cat([x_t, enlarged(small)], dim=1)
+    right = torch.cat([x_t, upsampled(small)], dim=1)
     require(close(got, right), "channels 0 to 2 should be x_t, 3 to 5 the enlarged small picture.")
 
 
 @exercises.add(
-    _test_network_input, "`torch.cat([a, b], dim=1)` joins channels; `enlarged(small)` is the b."
+    _test_network_input, "`torch.cat([a, b], dim=1)` joins channels; `upsampled(small)` is the b."
 )
 def network_input(x_t, small):
     """x_t f[N,3,4H,4W] and small f[N,3,H,W] -> f[N,6,4H,4W]."""
-    return torch.cat([x_t, enlarged(small)], dim=1)
+    return torch.cat([x_t, upsampled(small)], dim=1)
 
 
 def _test_doubted(f) -> None:
@@ -151,15 +151,15 @@ def _test_doubted(f) -> None:
     _tell(
         got,
         {
-            "no noise was added.": enlarged(small),
-            "the noise comes on top of the whole picture: it should shrink by √ᾱ, too.": enlarged(
+            "no noise was added.": upsampled(small),
+            "the noise comes on top of the whole picture: it should shrink by √ᾱ, too.": upsampled(
                 small + (1 - abar).sqrt() * noise
             ),
-            "the square roots are missing.": enlarged(abar * small + (1 - abar) * noise),
-            "signal and noise are exchanged.": enlarged(
+            "the square roots are missing.": upsampled(abar * small + (1 - abar) * noise),
+            "signal and noise are exchanged.": upsampled(
                 (1 - abar).sqrt() * small + abar.sqrt() * noise
             ),
-            "every level is one too low: level 0 is no noise, so ᾱ of the level itself.": enlarged(
+            "every level is one too low: level 0 is no noise, so ᾱ of the level itself.": upsampled(
                 before.sqrt() * small + (1 - before).sqrt() * noise
             ),
             "this is enlarged by repeating pixels; use `enlarged`.": F.interpolate(
@@ -167,7 +167,7 @@ def _test_doubted(f) -> None:
             ),
         },
     )
-    right = enlarged(dc.q_sample(small, level, noise, schedule))
+    right = upsampled(dc.q_sample(small, level, noise, schedule))
     require(close(got, right), "it is not √ᾱ·small + √(1−ᾱ)·noise, enlarged.")
 
 
@@ -178,41 +178,41 @@ def _test_doubted(f) -> None:
 )
 def doubted(small, level, noise, schedule):
     """Small pictures f[N,3,H,W], noised as levels i64[N] say, and enlarged: f[N,3,4H,4W]."""
-    return enlarged(dc.q_sample(small, level, noise, schedule))
+    return upsampled(dc.q_sample(small, level, noise, schedule))
 
 
 def _test_held_to(f) -> None:
     x0, small = _draw(LARGE), _draw(SMALL, 1)
     got = tensor_of(f(x0, small), LARGE)
-    lacks = small - reduced(x0)
+    lacks = small - downsampled(x0)
     _tell(
         got,
         {
             "nothing was changed.": x0,
             "this is the enlarged small picture: all that the network had drawn is lost.": (
-                enlarged(small)
+                upsampled(small)
             ),
-            "the sign is turned: add what is lacking, small minus reduced.": x0 - enlarged(lacks),
-            "the whole small picture is added, not what is lacking of it.": x0 + enlarged(small),
-            "this is the correction alone: add it to x0.": enlarged(lacks),
-            "the two are averaged; only what disagrees should change.": (x0 + enlarged(small)) / 2,
+            "the sign is turned: add what is lacking, small minus reduced.": x0 - upsampled(lacks),
+            "the whole small picture is added, not what is lacking of it.": x0 + upsampled(small),
+            "this is the correction alone: add it to x0.": upsampled(lacks),
+            "the two are averaged; only what disagrees should change.": (x0 + upsampled(small)) / 2,
             "the correction is enlarged by repeating pixels: that leaves edges between the blocks. "
             "Use `enlarged`.": x0 + F.interpolate(lacks, scale_factor=4),
             "the guess is made smaller by skipping pixels; use `reduced`.": x0
-            + enlarged(small - x0[..., ::4, ::4]),
+            + upsampled(small - x0[..., ::4, ::4]),
         },
     )
-    right = x0 + enlarged(lacks)
+    right = x0 + upsampled(lacks)
     clipped = close(got, right.clamp(-1, 1))
     require(not clipped or close(got, right), "do not clip here: that comes at the end.")
-    require(close(got, right), "it is not x0 + enlarged(small − reduced(x0)).")
+    require(close(got, right), "it is not x0 + upsampled(small − downsampled(x0)).")
 
 
 @exercises.add(
     _test_held_to,
-    "`small - reduced(x0)` is what the guess lacks, at the small size. Bring it to the large size "
-    "and add it.",
+    "`small - downsampled(x0)` is what the guess lacks, at the small size. Bring it to "
+    "the large size and add it.",
 )
 def held_to(x0, small):
     """The guess f[N,3,4H,4W], moved so that it agrees with small f[N,3,H,W]."""
-    return x0 + enlarged(small - reduced(x0))
+    return x0 + upsampled(small - downsampled(x0))

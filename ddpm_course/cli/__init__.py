@@ -1,0 +1,1 @@
+"""The command `ddpm-course`, one module per command."""

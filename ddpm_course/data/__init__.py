@@ -1,0 +1,1 @@
+"""Data sets held in memory as one tensor of bytes."""

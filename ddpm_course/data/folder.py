@@ -1,0 +1,48 @@
+"""Your own photographs: every image below a folder, a tenth of them held out."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ddpm_course.data.cache import cached
+from ddpm_course.data.image_files import middle_square, pictures_below, square
+from ddpm_course.data.images import ImageData
+from ddpm_course.rng import generator
+
+NAMED = 5  # bad pictures in one sentence
+
+
+def whole_folder(root: Path | str, size: int) -> ImageData:
+    """Every picture below a folder, cropped to its middle square; no labels.
+
+    Raises FileNotFoundError without a folder or a picture in it, ValueError that names those that
+    cannot be read.
+    """
+    sources = pictures_below(Path(root))
+
+    def decode() -> ImageData:
+        images, bad = [], []
+        for path in tqdm(sources, "reading pictures", unit="picture", disable=None, leave=False):
+            try:
+                images.append(square(path, size, "replace or remove it", middle_square))
+            except ValueError as error:
+                bad.append(str(error))
+        if bad:
+            more = f" So are {len(bad) - NAMED} more." if len(bad) > NAMED else ""
+            raise ValueError(" ".join(bad[:NAMED]) + more)
+        return ImageData(torch.stack(images), None)
+
+    return cached(Path(root) / ".ddpm_course" / f"{size}px.safetensors", sources, decode)
+
+
+def parted(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures [N,...] to learn from, and those that are held out: a random tenth, at most 300."""
+    order, number = torch.randperm(len(images), generator=generator(0)), min(300, len(images) // 10)
+    return images[order[number:]], images[order[:number]]
+
+
+def folder(root: Path | str, size: int) -> ImageData:
+    """`whole_folder` without the pictures that `held_out` has."""
+    return ImageData(parted(whole_folder(root, size).images)[0], None)

@@ -1,0 +1,58 @@
+"""Some of the pictures of a data set: spread out, by halves, so many of each class."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ddpm_course.data.images import ImageData
+from ddpm_course.rng import generator
+
+
+def labels_of(data: ImageData) -> Tensor:
+    """The labels i64[N]. Raises ValueError where there are none."""
+    if data.labels is None:
+        raise ValueError("These pictures have no labels, so they cannot be drawn by class.")
+    return data.labels
+
+
+def take(data: ImageData, rows: Tensor) -> ImageData:
+    """The pictures in those rows, with their labels."""
+    return ImageData(data.images[rows], None if data.labels is None else data.labels[rows])
+
+
+def spread(data: ImageData, number: int) -> ImageData:
+    """At most `number` of the pictures, evenly from first to last."""
+    N = len(data.images)
+    return take(data, torch.linspace(0, N - 1, min(number, N)).long())
+
+
+def halves(data: ImageData) -> tuple[ImageData, ImageData]:
+    """Two halves without a picture in common: of each class every other one goes to the second."""
+    turn = _turn(labels_of(data)) % 2
+    return take(data, (turn == 0).nonzero()[:, 0]), take(data, (turn == 1).nonzero()[:, 0])
+
+
+def draw_per_class(data: ImageData, number: int, seed: int) -> ImageData:
+    """`number` random pictures of every class, none twice, class by class.
+
+    Sets of pictures are compared fairly only if each class has equally many in both: else a
+    distance measures how often photographers met which species. Raises ValueError if a class has
+    fewer, or there are no labels.
+    """
+    labels = labels_of(data)
+    if number > (least := least_per_class(data)):
+        raise ValueError(f"One of the classes has only {least} pictures, not {number}.")
+    order = torch.randperm(len(labels), generator=generator(seed))
+    chosen = order[_turn(labels[order]) < number]
+    return take(data, chosen[labels[chosen].argsort(stable=True)])
+
+
+def least_per_class(data: ImageData) -> int:
+    """How many pictures the rarest of the classes that occur has."""
+    counts = labels_of(data).bincount()
+    return int(counts[counts > 0].min())
+
+
+def _turn(labels: Tensor) -> Tensor:
+    """How many pictures of the same class stand before each one."""
+    return F.one_hot(labels).cumsum(0).gather(1, labels[:, None])[:, 0] - 1

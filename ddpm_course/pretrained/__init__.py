@@ -1,0 +1,1 @@
+"""Trained weights as files: safetensors beside JSON, and the layout of 🤗 diffusers."""

@@ -1,0 +1,114 @@
+"""A trained denoiser as two files, `config.json` and `model.safetensors`, and back again.
+
+Nothing is unpickled, so opening a stranger's weights runs none of their code. The noise schedule
+travels as its float64 table ᾱ beside the weights, so any schedule comes back to the last bit.
+"""
+
+import json
+import textwrap
+from pathlib import Path
+
+import torch
+
+from ddpm_course.diffusion import Denoiser
+from ddpm_course.pretrained.diffusers_format import INDEX, load_diffusers
+from ddpm_course.pretrained.files import load_tensors, read_json, save_tensors, write_text
+from ddpm_course.schedules import NoiseSchedule
+from ddpm_course.unet import network_with
+
+SHIPPED = Path(__file__).parent / "checkpoints"
+COURSE = "flowers32-tiny"
+"""The shipped checkpoint that the notebooks draw from, and `ddpm-course sample` by default."""
+UPSCALER = "flowers-upscaler"
+"""The shipped checkpoint that enlarges pictures."""
+CONFIG, MODEL = "config.json", "model.safetensors"
+SCHEDULE = "alphas_cumprod"
+
+
+def save_pretrained(
+    folder: Path | str,
+    denoiser: Denoiser,
+    run: dict | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write `denoiser` to a folder; `run` is any JSON record of how it was made.
+
+    `dtype` is what the weights are stored in, by default what they are: torch.float16 halves the
+    file. Both files are written atomically. Raises OSError if the disk is full or read-only: what
+    was there before then still is.
+    """
+    config = {
+        "network": denoiser.net.config,
+        "prediction": denoiser.prediction,
+        "clip": denoiser.clip,
+        "run": run or {},
+    }
+    tensors = {k: v.to(dtype or v.dtype) for k, v in denoiser.net.state_dict().items()}
+    tensors[SCHEDULE] = denoiser.schedule.alphas_cumprod
+    save_tensors(Path(folder) / MODEL, tensors, {})  # first: it is what a full disk has no room for
+    write_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
+
+
+def load_pretrained(name_or_folder: Path | str = COURSE) -> Denoiser:
+    """A denoiser in eval mode on the CPU, from a folder or by the name of a shipped checkpoint;
+    without either, the one that the course samples from.
+
+    A folder in the layout of 🤗 diffusers (google/ddpm-*, or made by `ddpm-course export`) opens,
+    too. fp16 weights are computed with in float32.
+
+    Raises FileNotFoundError for an unknown name, ValueError for damaged or mismatched files.
+    """
+    folder = checkpoint_folder(name_or_folder)
+    if (folder / INDEX).is_file():
+        return load_diffusers(folder)
+    if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
+        known = ", ".join(shipped()) or "none yet"
+        raise FileNotFoundError(
+            f"{name_or_folder} is neither a folder with {CONFIG} and {MODEL} nor a checkpoint "
+            f"shipped with the package ({known})."
+        )
+    config = read_json(folder / CONFIG)
+    tensors, _ = load_tensors(folder / MODEL)
+    try:
+        schedule = NoiseSchedule(tensors.pop(SCHEDULE))
+        net = network_with(config["network"], tensors)
+        denoiser = Denoiser(net, schedule, config["prediction"], config["clip"])
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        raise ValueError(
+            f"{folder / CONFIG} does not describe the weights beside it ({_first_line(error)}): "
+            "both files must come from the same run."
+        ) from error
+    return denoiser.eval()
+
+
+def trained_on(name_or_folder: str | Path) -> str | None:
+    """The name of the data set that the weights learned from, where their config says it."""
+    path = checkpoint_folder(name_or_folder) / CONFIG
+    run = read_json(path).get("run") if path.is_file() else None
+    return run.get("data") if isinstance(run, dict) else None
+
+
+def checkpoint_folder(name_or_folder: str | Path) -> Path:
+    """The folder of that name or, where there is none, of the checkpoint shipped under it."""
+    folder = Path(name_or_folder)
+    by_name = not folder.exists() and folder.name == str(name_or_folder)
+    return SHIPPED / folder if by_name else folder
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
+
+
+def _first_line(error: Exception) -> str:
+    """What the error says; of load_state_dict's many lines the first that names a tensor."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = lines[1] if len(lines) > 1 else lines[0] if lines else type(error).__name__
+    return textwrap.shorten(line, 160, placeholder=" …")

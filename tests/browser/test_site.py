@@ -1,0 +1,138 @@
+"""The notebooks as a book: it builds without a warning, its pages are whole, and all can read them:
+on a telephone, in the dark, with a screen reader, and without the internet.
+"""
+
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from html.parser import HTMLParser
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import ROOT
+from playwright.sync_api import expect
+
+NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+CARDS = sorted(
+    path.parent.name for path in ROOT.glob("ddpm_course/pretrained/checkpoints/*/README.md")
+)
+PAGES = ["index", *(f"pages/{name}" for name in NOTEBOOKS), *(f"pages/cards/{n}" for n in CARDS)]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "site", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out
+
+
+class Page(HTMLParser):
+    def __init__(self, path):
+        super().__init__()
+        self.images, self.links, self.ids = [], [], set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids.add(found.get("id"))
+        if tag == "img":
+            self.images.append(found)
+        if tag == "a" and "href" in found:
+            self.links.append(found["href"])
+
+
+def test_every_notebook_is_a_page_with_search(site):
+    assert sorted(path.stem for path in (site / "pages").glob("*.html")) == NOTEBOOKS
+    assert (site / "searchindex.js").is_file()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pictures_are_there_and_told_of_and_links_lead_somewhere(site, name):
+    path = site / f"{name}.html"
+    page = Page(path)
+    for image in page.images:
+        assert len(image.get("alt") or "") > 20, image
+        assert image["src"].startswith("data:") or (path.parent / image["src"]).is_file(), image
+    for link in page.links:
+        if re.match(r"https?:|mailto:", link):
+            continue
+        target, _, anchor = link.partition("#")
+        there = (path.parent / target) if target else path
+        assert there.is_file(), link
+        if anchor and there.suffix == ".html":
+            assert anchor in Page(there).ids, link
+
+
+def test_words_that_name_an_equation_a_symbol_or_a_notebook_lead_there(site):
+    links = {name: Page(site / "pages" / f"{name}.html").links for name in NOTEBOOKS}
+    notation = "00_start_here.html#notation"
+    assert all(notation in links[name] for name in NOTEBOOKS[1:]), "no symbol is explained"
+    assert "01_forward_noising.html#ddpm-4" in links["02_reverse_process"]
+    assert "02_reverse_process.html#ddpm-7" in links["05_sampling"]
+    assert "#ddpm-7" in links["02_reverse_process"]
+    assert "02_reverse_process.html" in links["03_unet"]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_): ...
+
+
+@pytest.fixture(scope="module")
+def address(site):
+    """The book, served on this machine."""
+    handler = functools.partial(Quiet, directory=site)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+LEFTMOST_FORMULA = """Math.min(
+  0, ...[...document.querySelectorAll('mjx-math')].map(m => m.getBoundingClientRect().left))"""
+
+
+def open_page(page, address):
+    page.goto(address)
+    page.wait_for_function("() => window.MathJax?.startup?.promise.then(() => true) ?? true")
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("name", PAGES)
+def test_no_serious_barrier_on_a_page_and_nothing_from_elsewhere(page, address, name):
+    """axe finds nothing serious in light or dark, nothing is wider than a telephone, every formula
+    is set, and no request leaves this machine.
+    """
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_viewport_size({"width": 390, "height": 844})
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        open_page(page, f"{address}/{name}.html")
+        found = Axe().run(page).response["violations"]
+        serious = [f for f in found if f["impact"] in ("serious", "critical")]
+        assert not serious, [(f["id"], [n["html"][:200] for n in f["nodes"]][:3]) for f in serious]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("mjx-merror").count() == 0
+    assert page.evaluate(LEFTMOST_FORMULA) >= 0, "the beginning of a formula is cut off"
+    assert not [url for url in asked if not url.startswith((address, "data:", "blob:", "about:"))]
+
+
+@pytest.mark.release
+def test_the_explorer_moves_there_without_a_kernel(page, address):
+    open_page(page, f"{address}/pages/01_forward_noising.html")
+    frame = page.frame_locator("iframe").first
+    expect(frame.locator("#says")).to_contain_text("x_T keeps 17 % of x_0")
+    frame.locator("#last").focus()
+    page.keyboard.press("ArrowRight")
+    expect(frame.locator("#says")).to_contain_text("x_T keeps 16 % of x_0")
+
+
+@pytest.mark.release
+def test_search_finds_a_word(page, address):
+    open_page(page, f"{address}/search.html?q=Tweedie")
+    expect(page.locator("#search-results a").first).to_have_text(re.compile("05 · Sampling"))

@@ -1,0 +1,380 @@
+import os
+import shutil
+
+import pytest
+import torch
+from conftest import contents
+from PIL import Image
+
+from ddpm_course.data.datasets import DATASETS, held_out, load_data
+from ddpm_course.data.flowers102 import download_flowers102, flowers102
+from ddpm_course.data.folder import whole_folder
+from ddpm_course.data.images import to_uint8, to_unit
+from ddpm_course.data.synthetic import SPECIES, synthetic_flowers
+from ddpm_course.lab.example_data import example_images
+
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+# ---- numbers
+
+
+def test_every_byte_survives_the_way_to_floats_and_back():
+    levels = torch.arange(256, dtype=torch.uint8)
+    unit = to_unit(levels)
+    assert unit.dtype == torch.float32
+    assert (unit.min(), unit.max()) == (-1, 1)
+    for dtype in (torch.float32, torch.float64):
+        assert torch.equal(to_uint8(unit.to(dtype)), levels)
+
+
+def test_what_lies_outside_is_clipped():
+    x = torch.tensor([-9.0, -1.001, 0.0, 1.001, 9.0])
+    assert to_uint8(x).tolist() == [0, 0, 128, 255, 255]
+    assert to_uint8(x).dtype == torch.uint8
+
+
+# ---- procedural flowers
+
+
+@pytest.mark.parametrize("size", [8, 11, 32])
+def test_synthetic_flowers_are_bytes_with_labels(size):
+    images, labels = synthetic_flowers(6, size)
+    assert (images.dtype, images.shape) == (torch.uint8, (6, 3, size, size))
+    assert (labels.dtype, labels.shape) == (torch.int64, (6,))
+    assert 0 <= labels.min() <= labels.max() < len(SPECIES)
+
+
+def test_a_synthetic_flower_depends_on_its_seed_and_number_alone():
+    few, many, other = (synthetic_flowers(n, 16, seed) for n, seed in ((2, 3), (5, 3), (5, 4)))
+    for a, b in zip(few, many, strict=True):
+        assert torch.equal(a, b[:2])
+    assert not (many[0] == other[0]).flatten(1).all(1).any()
+
+
+def test_synthetic_flowers_vary_in_species_shape_and_colour():
+    images, labels = synthetic_flowers(100, 16)
+    assert labels.unique().tolist() == list(range(len(SPECIES)))
+    assert (images.float().std(0).mean((1, 2)) > 25).all()
+    assert images.float().mean((2, 3)).std(0).min() > 10
+
+
+@pytest.mark.parametrize(("n", "size"), [(0, 16), (-1, 16), (1, 7), (1, 0)])
+def test_no_flowers_and_tiny_ones_are_refused(n, size):
+    with pytest.raises(ValueError, match="at least 1 of 8"):
+        synthetic_flowers(n, size)
+
+
+# ---- a folder of pictures
+
+
+def paint(path, size, colour, mode="RGB", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", size, colour).convert(mode)
+    image.save(path, **options)
+    return image
+
+
+def colours(loaded):
+    """The middle pixel of every image."""
+    n = loaded.images.shape[-1] // 2
+    return [tuple(image[:, n, n].tolist()) for image in loaded.images]
+
+
+def striped(size, axis):
+    """Red, green and blue thirds along an axis (0: left to right)."""
+    image = Image.new("RGB", size, GREEN)
+    third = tuple(s // 3 if i == axis else s for i, s in enumerate(size))
+    image.paste(Image.new("RGB", third, RED), (0, 0))
+    image.paste(Image.new("RGB", third, BLUE), tuple(2 * size[i] // 3 if i == axis else 0 for i in (0, 1)))  # noqa: E501  # fmt: skip
+    return image
+
+
+@pytest.mark.parametrize(("size", "axis"), [((90, 30), 0), ((30, 90), 1)])
+def test_the_middle_square_is_kept(tmp_path, size, axis):
+    striped(size, axis).save(tmp_path / "a.png")
+    [image] = whole_folder(tmp_path, 30).images
+    assert (image == torch.tensor(GREEN)[:, None, None]).all()
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_pictures_are_turned_upright(tmp_path, suffix):
+    """EXIF orientation 6: to be turned clockwise by a quarter, left to the top."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    striped((30, 30), 0).save(tmp_path / f"a.{suffix}", exif=exif)
+    [image] = whole_folder(tmp_path, 30).images
+    red, _, blue = image
+    assert red[2].min() > 200 > 60 > red[27].max()
+    assert blue[27].min() > 200 > 60 > blue[2].max()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA", "CMYK"])
+def test_every_kind_of_picture_becomes_rgb(tmp_path, mode):
+    suffix = "jpg" if mode == "CMYK" else "png"
+    paint(tmp_path / f"a.{suffix}", (9, 9), (255, 255, 255), mode)
+    images = whole_folder(tmp_path, 8).images
+    assert (images.dtype, images.shape) == (torch.uint8, (1, 3, 8, 8))
+    assert images.min() >= 253
+
+
+def test_pictures_are_found_everywhere_below_in_the_order_of_their_names(tmp_path):
+    for name, colour in (("c.PNG", BLUE), ("b/deep/x.webp", GREEN), ("a.bmp", RED)):
+        paint(tmp_path / name, (9, 9), colour, **({"lossless": True} if "webp" in name else {}))
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    loaded = whole_folder(tmp_path, 8)
+    assert colours(loaded) == [RED, GREEN, BLUE]
+    assert (loaded.labels, loaded.num_classes) == (None, None)
+
+
+def test_missing_and_empty_folders_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder of pictures: name one"):
+        whole_folder(tmp_path / "nowhere", 8)
+    with pytest.raises(FileNotFoundError, match=r"holds no pictures \(\.jpg, "):
+        whole_folder(tmp_path, 8)
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "head", "half"])
+@pytest.mark.parametrize("suffix", ["jpeg", "png", "webp", "bmp"])
+def test_a_broken_picture_is_named_in_a_sentence(tmp_path, suffix, how):
+    paint(tmp_path / "a.png", (9, 9), RED)
+    path = tmp_path / f"b.{suffix}"
+    striped((40, 40), 0).save(path)
+    whole = path.read_bytes()
+    content = {
+        "empty": b"",
+        "text": b"<html>",
+        "head": whole[:30],
+        "half": whole[: len(whole) // 2],
+    }
+    path.write_bytes(content[how])
+    with pytest.raises(ValueError, match=rf"b\.{suffix} cannot be read \(.*\): replace or remove"):
+        whole_folder(tmp_path, 8)
+    assert not (tmp_path / ".ddpm_course").exists()
+
+
+# ---- the cache
+
+
+def refuse_to_decode(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("a picture was decoded again")
+
+    monkeypatch.setattr(Image, "open", fail)
+
+
+def test_a_folder_is_decoded_once(tmp_path, monkeypatch):
+    paint(tmp_path / "a.png", (9, 9), RED)
+    first = whole_folder(tmp_path, 8)
+    refuse_to_decode(monkeypatch)
+    assert torch.equal(whole_folder(tmp_path, 8).images, first.images)
+    with pytest.raises(AssertionError, match="decoded again"):
+        whole_folder(tmp_path, 16)
+
+
+def test_a_changed_folder_is_decoded_again(tmp_path):
+    def change(name, colour):
+        paint(tmp_path / name, (9, 9), colour)
+        os.utime(tmp_path / name, ns=(0, 10**9 * sum(colour) + colour[2]))
+
+    change("a.png", RED)
+    assert colours(whole_folder(tmp_path, 8)) == [RED]
+    change("a.png", BLUE)
+    assert colours(whole_folder(tmp_path, 8)) == [BLUE]
+    change("b.png", GREEN)
+    assert colours(whole_folder(tmp_path, 8)) == [BLUE, GREEN]
+    (tmp_path / "a.png").unlink()
+    assert colours(whole_folder(tmp_path, 8)) == [GREEN]
+
+
+@pytest.mark.parametrize("damage", [b"", b"damaged", None])
+def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, damage):
+    paint(tmp_path / "a.png", (9, 9), RED)
+    whole_folder(tmp_path, 8)
+    cache = tmp_path / ".ddpm_course" / "8px.safetensors"
+    whole = cache.read_bytes()
+    cache.write_bytes(whole[:-9] if damage is None else damage)
+    assert colours(whole_folder(tmp_path, 8)) == [RED]
+    assert cache.read_bytes() == whole
+
+
+def test_a_read_only_folder_works(tmp_path, monkeypatch):
+    def fail(*args):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("ddpm_course.data.cache.save_tensors", fail)
+    paint(tmp_path / "a.png", (9, 9), RED)
+    assert colours(whole_folder(tmp_path, 8)) == [RED]
+    assert list(contents(tmp_path)) == ["a.png"]
+
+
+# ---- Oxford 102 Flowers
+
+
+@pytest.fixture(scope="session")
+def linked_flowers(real_flowers, tmp_path_factory):
+    """The data set with a cache of its own, so that nothing is written beside the real one."""
+    root = tmp_path_factory.mktemp("linked")
+    (root / "flowers-102").mkdir()
+    for name in ("jpg", "imagelabels.mat", "setid.mat"):
+        (root / "flowers-102" / name).symlink_to(real_flowers / "flowers-102" / name)
+    return root
+
+
+@pytest.mark.parametrize(("split", "number"), [("train", 1020), ("val", 1020)])
+def test_a_split_of_the_flowers(linked_flowers, split, number):
+    loaded = flowers102(linked_flowers, 16, split)
+    assert (loaded.images.dtype, loaded.images.shape) == (torch.uint8, (number, 3, 16, 16))
+    assert loaded.labels.unique().tolist() == list(range(102))
+    assert loaded.num_classes == 102
+
+
+def test_training_holds_val_out(linked_flowers, monkeypatch):
+    """7,169 images; the decoder is replaced by the number in the file's name."""
+    monkeypatch.setattr(
+        "ddpm_course.data.flowers102.square", lambda path, *a: torch.tensor(int(path.stem[-5:]))
+    )
+    monkeypatch.setattr("ddpm_course.data.cache.save_tensors", lambda *a: None)
+    both, val, test = (flowers102(linked_flowers, 17, s) for s in ("train+test", "val", "test"))
+    assert (len(both.images), len(val.images), len(test.images)) == (7169, 1020, 6149)
+    assert torch.equal(flowers102(linked_flowers, 17).images, both.images)
+    assert sorted([*both.images.tolist(), *val.images.tolist()]) == list(range(1, 8190))
+    assert both.labels.unique().tolist() == list(range(102))
+
+
+def test_the_flowers_are_decoded_once(linked_flowers, monkeypatch):
+    first = flowers102(linked_flowers, 16, "train")
+    refuse_to_decode(monkeypatch)
+    second = flowers102(linked_flowers, 16, "train")
+    assert torch.equal(first.images, second.images)
+    assert torch.equal(first.labels, second.labels)
+
+
+@pytest.fixture
+def half(real_flowers, tmp_path):
+    """A copy of the data set with three pictures."""
+    (tmp_path / "flowers-102" / "jpg").mkdir(parents=True)
+    for name in ("imagelabels.mat", "setid.mat", *(f"jpg/image_0000{k}.jpg" for k in (1, 2, 3))):
+        shutil.copy(real_flowers / "flowers-102" / name, tmp_path / "flowers-102" / name)
+    return tmp_path
+
+
+def test_missing_pictures_are_named_with_a_way_out(half):
+    sentence = r"image_\d+\.jpg cannot be read .*: remove .*flowers-102 and run `ddpm-course down"
+    with pytest.raises(ValueError, match=sentence):
+        flowers102(half, 16)
+
+
+def test_a_picture_cut_short_is_named_with_a_way_out(half, real_flowers, monkeypatch):
+    for path in (real_flowers / "flowers-102" / "jpg").iterdir():
+        target = half / "flowers-102" / "jpg" / path.name
+        if not target.exists():
+            target.symlink_to(path)
+    first = half / "flowers-102" / "jpg" / "image_06765.jpg"  # the first of the split "train"
+    content = first.read_bytes()
+    first.unlink()
+    first.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"image_06765\.jpg cannot be read .*run `ddpm-course"):
+        flowers102(half, 16, "train")
+
+
+@pytest.mark.parametrize("missing", ["jpg", "imagelabels.mat", "setid.mat", "."])
+def test_an_incomplete_data_set_is_named_with_a_way_out(half, missing):
+    path = half / "flowers-102" / missing
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    with pytest.raises(FileNotFoundError, match=r"not complete under .*run `ddpm-course download"):
+        flowers102(half, 16)
+
+
+def test_a_damaged_table_of_labels_is_found(half):
+    (half / "flowers-102" / "imagelabels.mat").write_bytes(b"damaged")
+    with pytest.raises(FileNotFoundError, match=r"not complete under .*run `ddpm-course download"):
+        flowers102(half, 16)
+
+
+def test_a_download_without_a_network_names_the_way_without(tmp_path, no_network):
+    with pytest.raises(ConnectionError, match=r"could not be downloaded .*--data starter`"):
+        download_flowers102(tmp_path)
+
+
+def test_what_is_there_is_not_downloaded_again(linked_flowers, no_network):
+    download_flowers102(linked_flowers)
+
+
+# ---- by name
+
+
+def test_data_sets_have_names(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        "ddpm_course.data.datasets.synthetic_flowers",
+        lambda n, *a, **k: synthetic_flowers(3, *a, **k),
+    )
+    assert list(DATASETS) == [
+        "flowers102",
+        "flowers102-all",
+        "folder",
+        "folder-all",
+        "starter",
+        "synthetic",
+    ]
+    loaded = load_data("synthetic", "nowhere", 8)
+    assert torch.equal(loaded.images, synthetic_flowers(3, 8)[0])
+    paint(tmp_path / "a.png", (9, 9), RED)
+    for name in ("folder", "folder-all"):
+        assert colours(load_data(name, str(tmp_path), 8)) == [RED]
+    with pytest.raises(ValueError, match="Unknown data set 'cats': choose one of flowers102, flow"):
+        load_data("cats", tmp_path, 8)
+
+
+def test_examples_are_photographs_where_there_are_any(linked_flowers, monkeypatch, tmp_path):
+    monkeypatch.setenv("DDPM_DATA_ROOT", str(linked_flowers))
+    images, sentence = example_images(5, 16)
+    assert (images.dtype, images.shape) == (torch.uint8, (5, 3, 16, 16))
+    assert sentence.startswith("Data: photographs")
+    monkeypatch.setenv("DDPM_DATA_ROOT", str(tmp_path))
+    images, sentence = example_images(2, 16)
+    assert torch.equal(images, example_images(5, 16)[0][:2])
+    drawn = load_data("starter", "nowhere", 16).images
+    assert all((drawn == image).flatten(1).all(1).any() for image in images)
+    assert sentence.startswith("Data: starter set")
+
+
+def test_a_tenth_of_a_folder_is_kept_out_of_training(tmp_path):
+    for k in range(20):
+        paint(tmp_path / f"{k:02}.png", (9, 9), (10 * k, 0, 0))
+    train, kept = (colours(f("folder", tmp_path, 8)) for f in (load_data, held_out))
+    assert (len(train), len(kept)) == (18, 2)
+    assert sorted(train + kept) == [(10 * k, 0, 0) for k in range(20)]
+    assert colours(load_data("folder-all", tmp_path, 8)) == sorted(train + kept)
+    for name, told in (("folder-all", "102 and folder do"), ("starter", "keeps no pictures")):
+        with pytest.raises(ValueError, match=told):
+            held_out(name, tmp_path, 8)
+    for k in range(11):
+        (tmp_path / f"{k:02}.png").unlink()
+    assert len(load_data("folder", tmp_path, 8).images) == 9
+    with pytest.raises(ValueError, match="so 10 are the fewest, not 9: leave --held-out-every out"):
+        held_out("folder", tmp_path, 8)
+
+
+def test_a_folder_that_may_not_be_written_to_is_decoded_once(tmp_path, monkeypatch, full_disk):
+    for k in range(10):
+        paint(tmp_path / f"{k}.png", (9, 9), (20 * k, 0, 0))
+    with full_disk(100):
+        assert len(load_data("folder", tmp_path, 8).images) == 9
+        monkeypatch.setattr("ddpm_course.data.folder.square", None)
+        assert len(held_out("folder", tmp_path, 8).images) == 1
+    assert not (tmp_path / ".ddpm_course" / "8px.safetensors").exists()
+
+
+def test_all_bad_pictures_of_a_folder_are_named_at_once(tmp_path):
+    for k in range(7):
+        (tmp_path / f"{k}.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match=r"0\.jpg cannot be read.*4\.jpg cannot.* So are 2 more\."):
+        load_data("folder", tmp_path, 8)
+
+
+def test_nothing_is_downloaded_into_a_folder_of_other_pictures(tmp_path, no_network):
+    (tmp_path / "mine.JPG").touch()
+    with pytest.raises(ValueError, match="holds pictures of its own, which `--data folder` learns"):
+        download_flowers102(tmp_path)

@@ -1,0 +1,189 @@
+import json
+import pickle
+import re
+
+import pytest
+import torch
+from conftest import contents
+
+from ddpm_course import Denoiser, UNet, cosine_schedule, linear_schedule, load_pretrained
+from ddpm_course.pretrained.files import load_tensors, save_tensors
+from ddpm_course.pretrained.weights import save_pretrained, shipped
+
+
+@pytest.fixture
+def saved(small_net, tmp_path):
+    """A folder with weights, as the package writes it."""
+    save_pretrained(tmp_path / "saved", Denoiser(small_net, cosine_schedule(100), "v"))
+    return tmp_path / "saved"
+
+
+def change_config(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+@pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
+@pytest.mark.parametrize("clip", [True, False])
+def test_a_denoiser_comes_back(small_net, tmp_path, prediction, clip):
+    denoiser = Denoiser(small_net, linear_schedule(100), prediction, clip).train()
+    save_pretrained(tmp_path, denoiser, run={"steps": 3})
+    loaded = load_pretrained(tmp_path)
+    assert (loaded.prediction, loaded.clip) == (prediction, clip)
+    assert not any(part.training for part in loaded.modules())
+    assert denoiser.training
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded(x, 60), denoiser.eval()(x, 60))
+    assert json.loads((tmp_path / "config.json").read_text())["run"] == {"steps": 3}
+    assert sorted(contents(tmp_path)) == ["config.json", "model.safetensors"]
+
+
+def test_the_schedule_comes_back_to_the_last_bit(saved):
+    table = load_pretrained(saved).schedule.alphas_cumprod
+    assert table.dtype == torch.float64
+    assert torch.equal(table, cosine_schedule(100).alphas_cumprod)
+
+
+def test_every_option_of_the_network_comes_back(tmp_path):
+    options = dict(channels=[8, 24], attention_levels=[0], head_dim=None, blocks=1, dropout=0.25, num_classes=5, image_size=16)  # noqa: E501  # fmt: skip
+    save_pretrained(tmp_path, Denoiser(UNet(**options), cosine_schedule(10), "v"))
+    net = load_pretrained(tmp_path).net
+    assert {name: net.config[name] for name in options} == options
+    assert net.null_class == 5
+
+
+def test_fp16_weights_are_computed_with_in_fp32(saved):
+    tensors, _ = load_tensors(saved / "model.safetensors")
+    halved = {k: v.half() if v.dtype == torch.float32 else v for k, v in tensors.items()}
+    save_tensors(saved / "model.safetensors", halved)
+    loaded = load_pretrained(saved)
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+    assert torch.equal(loaded.schedule.alphas_cumprod, tensors["alphas_cumprod"])
+    torch.testing.assert_close(
+        loaded.net.conv_in.weight, tensors["conv_in.weight"], rtol=1e-3, atol=1e-6
+    )
+
+
+def test_the_schedule_survives_bfloat16(saved):
+    denoiser = load_pretrained(saved).bfloat16()
+    assert torch.equal(denoiser.schedule.alphas_cumprod, cosine_schedule(100).alphas_cumprod)
+
+
+def refused(folder, phrase, error=ValueError):
+    """Loading ends in one sentence."""
+    with pytest.raises(error) as caught:
+        load_pretrained(folder)
+    sentence = str(caught.value)
+    assert re.search(phrase, sentence), sentence
+    assert "\n" not in sentence
+    assert len(sentence) < 400
+
+
+@pytest.mark.parametrize("kept", [0, 100, 5000])
+def test_weights_cut_short_are_refused(saved, kept):
+    whole = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").write_bytes(whole[:kept])
+    refused(saved, r"model\.safetensors is damaged or cut short")
+
+
+NETWORK = dict(channels=[8, 16], attention_levels=[1], head_dim=8, image_size=8)
+MISMATCHED = "does not describe the weights beside it .*both files must come from the same run"
+
+
+@pytest.mark.parametrize(
+    ("changes", "phrase"),
+    [
+        ({"network": NETWORK | {"channels": [8, 24]}}, f"size mismatch for .*{MISMATCHED[-30:]}"),
+        ({"network": NETWORK | {"channels": [8, 16, 16]}}, MISMATCHED),
+        ({"network": NETWORK | {"num_classes": 3}}, MISMATCHED),
+        ({"network": NETWORK | {"depth": 3}}, f"depth.*{MISMATCHED[-30:]}"),
+        ({"network": NETWORK | {"attention_levels": [7]}}, MISMATCHED),
+        ({"network": NETWORK | {"channels": "wide"}}, MISMATCHED),
+        ({"network": NETWORK | {"channels": 8}}, MISMATCHED),
+        ({"network": NETWORK | {"channels": []}}, MISMATCHED),
+        ({"network": NETWORK | {"image_size": "8"}}, MISMATCHED),
+        ({"network": [1, 2]}, MISMATCHED),
+        ({"network": None}, MISMATCHED),
+        ({"prediction": "score"}, "Unknown prediction 'score'"),
+        ({"prediction": ["v"]}, "Unknown prediction"),
+    ],
+)  # fmt: skip
+def test_a_config_that_does_not_fit_is_refused(saved, changes, phrase):
+    change_config(saved, **changes)
+    refused(saved, phrase)
+
+
+@pytest.mark.parametrize("key", ["network", "prediction", "clip"])
+def test_a_config_without_a_key_is_refused_by_its_name(saved, key):
+    config = json.loads((saved / "config.json").read_text())
+    del config[key]
+    (saved / "config.json").write_text(json.dumps(config))
+    refused(saved, f"'{key}'.*{MISMATCHED[-30:]}")
+
+
+@pytest.mark.parametrize(
+    ("text", "phrase"),
+    [
+        (b"", "is not valid JSON"),
+        (b'{"network": ', "is not valid JSON"),
+        (b"\xff\xfe", "is not valid JSON"),
+        (b"[1, 2]", "must hold a JSON object"),
+        (b'"text"', "must hold a JSON object"),
+    ],
+)
+def test_a_config_that_is_no_json_object_is_refused(saved, text, phrase):
+    (saved / "config.json").write_bytes(text)
+    refused(saved, rf"saved/config\.json {phrase}")
+
+
+def test_weights_without_a_schedule_are_refused(saved):
+    tensors, _ = load_tensors(saved / "model.safetensors")
+    del tensors["alphas_cumprod"]
+    save_tensors(saved / "model.safetensors", tensors)
+    refused(saved, f"alphas_cumprod.*{MISMATCHED[-30:]}")
+
+
+def test_unknown_names_and_incomplete_folders_are_refused(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", tmp_path / "shipped")
+    refused("roses", r"roses is neither a folder .*\(none yet\)", FileNotFoundError)
+    save_pretrained(tmp_path / "shipped" / "tulips", load_pretrained(saved))
+    refused("roses", r"shipped with the package \(tulips\)", FileNotFoundError)
+    for name in ("config.json", "model.safetensors"):
+        (saved / name).rename(tmp_path / name)
+        refused(saved, "is neither a folder with", FileNotFoundError)
+        (tmp_path / name).rename(saved / name)
+    refused(saved / "config.json", "is neither a folder with", FileNotFoundError)
+
+
+def test_shipped_checkpoints_are_found_by_name_from_any_folder(saved, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", tmp_path / "shipped")
+    assert shipped() == []
+    save_pretrained(tmp_path / "shipped" / "tulips", load_pretrained(saved))
+    monkeypatch.chdir(tmp_path)
+    assert shipped() == ["tulips"]
+    assert load_pretrained("tulips").prediction == "v"
+
+
+class Payload:
+    ran = False
+
+    def __reduce__(self):
+        return setattr, (Payload, "ran", True)
+
+
+@pytest.mark.parametrize("write", [pickle.dump, torch.save])
+def test_a_pickle_is_refused_and_never_run(saved, write):
+    with (saved / "model.safetensors").open("wb") as file:
+        write({"payload": Payload()}, file)
+    refused(saved, r"model\.safetensors is damaged or cut short")
+    assert not Payload.ran
+    pickle.loads(pickle.dumps(Payload()))
+    assert Payload.ran
+    Payload.ran = False
+
+
+def test_saving_over_weights_on_a_full_disk_keeps_them(saved, small_net, full_disk):
+    before = contents(saved)
+    with full_disk(5000), pytest.raises(OSError, match=r"model\.safetensors"):
+        save_pretrained(saved, Denoiser(small_net, cosine_schedule(100), "v"))
+    assert contents(saved) == before
