@@ -1,8 +1,8 @@
 """Malformed inputs by kind: each ends in one sentence and a non-zero exit.
 
 No traceback, no hang, no write outside the command's own output, no code run from data.
-`pytest tests/pretrained/test_malformed.py -s` prints the count of each kind. What is wrong with the arguments
-alone is in `test_cli.py`.
+`pytest tests/pretrained/test_malformed.py -s` prints the count of each kind. What is wrong with
+the arguments alone is in `test_cli.py`.
 """
 
 import io
