@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from ddpm_course.exercises.break_it import PATIENTS, board, examine, listing, patient
 from ddpm_course.lab.probes import PROBES

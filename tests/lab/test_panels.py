@@ -8,7 +8,7 @@ import re
 import ipywidgets as w
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 
 from ddpm_course import (
