@@ -3,7 +3,7 @@ import math
 
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from torch import nn
 
 from ddpm_course import (

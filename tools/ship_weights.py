@@ -1,7 +1,7 @@
 """From a run to a checkpoint that is shipped: uv run python tools/ship_weights.py RUN NAME
 
-Writes pretrained/checkpoints/NAME: averaged weights in fp16 (the best on held-out pictures, if the
-run measured them), config, training curve, and a model card with what was measured.
+Writes ddpm_course/pretrained/checkpoints/NAME: averaged weights in fp16 (the best on held-out
+images, if the run measured them), config, training curve, and a model card with what was measured.
 """
 
 import csv
