@@ -77,8 +77,8 @@ class _Knows(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         self.times |= set((t + 1).tolist())
-        a = self.schedule.at("sqrt_alphas_cumprod", t + 1, x)
-        return (x - a) / self.schedule.at("sqrt_one_minus_alphas_cumprod", t + 1, x) + self.weight
+        a, b = self.schedule.signal_noise(t + 1, x)
+        return (x - a) / b + self.weight
 
 
 def _of_five_steps() -> Denoiser:
@@ -127,21 +127,24 @@ def _sight_of_the_time() -> float:
     return ((early - late).std() / early.std()).item()
 
 
+EXACT_MOMENTS = (
+    "test_sampler_proofs.py::test_samples_of_gaussian_and_point_mass_data_have_the_exact_moments"
+)
 PROBES = {
     "end of the walk": Probe(
         "DDIM, 100 steps, exact denoiser of a bell of width 0.5: how wide is what it draws?",
         lambda: _width("ddim", 0.5, 100), 0.48, 0.52,
-        "test_samplers.py::test_deterministic_samplers_have_the_exact_moments",
+        EXACT_MOMENTS,
     ),
     "a single point": Probe(
         "DDPM with the larger variance, exact denoiser of a single point: how wide?",
         lambda: _width("ddpm", 0.0, 20, variance="fixed_large"), 0.0, 1e-4,
-        "test_samplers.py::test_point_mass_is_hit_exactly",
+        EXACT_MOMENTS,
     ),
     "width of a bell": Probe(
         "DDPM, 200 steps, exact denoiser of a bell of width 0.5: how wide?",
         lambda: _width("ddpm", 0.5, 200), 0.47, 0.53,
-        "test_samplers.py::test_stochastic_samplers_have_the_exact_moments",
+        EXACT_MOMENTS,
     ),
     "solver's bell": Probe(
         "DPM-Solver++, 20 steps, exact denoiser of a bell of width 1: how wide?",

@@ -695,7 +695,7 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint(here, full_disk, capsys, 
     after = contents(here / "run")
     assert after["training_state.safetensors"] == before["training_state.safetensors"]
     assert not [name for name in after if "tmp" in name]
-    assert load_pretrained(here / "run").net.image_shape == (3, 8, 8)
+    assert load_pretrained(here / "run").image_shape == (3, 8, 8)
     assert command(*RESUME) == 0
 
 

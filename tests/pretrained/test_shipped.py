@@ -80,7 +80,7 @@ def test_starter_set_is_what_the_model_draws():
     """Images 0 and 1 drawn again; in float32 here, whatever precision drew the set."""
     data, denoiser = load_data("starter", "nowhere", 32), load_pretrained(COURSE)
     denoise = guided(denoiser, data.labels[:2], 2.0)
-    shape = (2, *denoiser.net.image_shape)
+    shape = (2, *denoiser.image_shape)
     x = sample(denoise, shape, denoiser.schedule, sampler="ddpm", steps=50)
     difference = (to_uint8(x).float() - data.images[:2].float()).abs().mean()
     other = (to_uint8(x).float() - data.images[2:4].float()).abs().mean()
