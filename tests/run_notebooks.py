@@ -1,5 +1,6 @@
 """The notebooks as tests see them: solved, and run."""
 
+import importlib
 import os
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from ddpm_course.exercises.handed_in import exercise_name
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
+# The exercises of each, by its name without the number.
+NOTEBOOKS = {
+    name: importlib.import_module(f"ddpm_course.exercises.{name}").exercises
+    for name in (path.stem[3:] for path in PATHS)
+}
 
 
 def tags(cell):

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from conftest import randomise
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
+from helpers import randomise, replay
 
 from ddpm_course import (
     PRESETS,
@@ -64,15 +64,6 @@ def scheduler(kind, schedule, **options):
     made.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
     made.one = torch.tensor(1.0, dtype=torch.float64)
     return made
-
-
-def replay(monkeypatch, noises):
-    """Make diffusers draw the given noises, in turn."""
-    queue = iter(noises)
-    for module in ("scheduling_ddpm", "scheduling_ddim"):
-        monkeypatch.setattr(
-            f"diffusers.schedulers.{module}.randn_tensor", lambda *a, **k: next(queue)
-        )
 
 
 def our_noises(x, count):

@@ -16,13 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ddpm_course"
 
 
-def tool(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
-    return script
-
-
 def test_package_imports_neither_matplotlib_nor_widgets():
     """Training on a cluster needs no notebook packages, and `--help` no seconds of imports."""
     heavy = {"matplotlib", "ipywidgets", "IPython", "torchvision", "accelerate", "diffusers"}

@@ -11,6 +11,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
+from helpers import SCHEDULES
 from reference import ancestral_moments, ddim_moments, dpm_solver_moments
 from torch import nn
 
@@ -26,7 +27,6 @@ from ddpm_course import (
     linear_schedule,
     mixture_oracle,
     rescale_zero_terminal_snr,
-    sigmoid_schedule,
     timesteps,
 )
 from ddpm_course.diffusion import PREDICTIONS
@@ -43,13 +43,6 @@ SAMPLERS = {
     "ddim, eta 1": (ddim, {"eta": 1.0}, ancestral_moments),
     "dpm_solver_pp_2m": (dpm_solver_pp_2m, {}, dpm_solver_moments),
 }  # fmt: skip
-SCHEDULES = {
-    "linear": linear_schedule(1000),
-    "linear, 350": linear_schedule(350),
-    "cosine": cosine_schedule(1000),
-    "sigmoid": sigmoid_schedule(1000),
-    "ending in noise": rescale_zero_terminal_snr(linear_schedule(1000)),
-}
 GRIDS = [(steps, spacing) for steps in (1, 2, 10, 50) for spacing in SPACINGS] + [("T", "trailing")]
 INVALID = ("ending in noise", "eps")  # test_diffusion.py sees it refused
 

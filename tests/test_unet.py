@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -10,7 +10,7 @@ from ddpm_course.data.images import to_unit
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.exercises.checking import Exercises, Wrong, close, require
 from ddpm_course.lab.faults import Change, changed, source
-from ddpm_course.lab.probes import PROBES, averages, draw_bell, times_met
+from ddpm_course.lab.probes import PROBES, averaged_weights, sample_gaussian, sampled_times
 from ddpm_course.rng import generator
 from ddpm_course.schedules import cosine_schedule
 from ddpm_course.unet import norm_groups
@@ -117,15 +117,15 @@ def _log_snr() -> Tensor:
 
 WIDTHS = [(32, 64, 64), (4, 8), (12, 18), (64, 96, 128, 192), (128, 256), (60, 90), (1024, 2048)]
 ANSWERS: dict[int, Callable[[], Tensor]] = {
-    1: lambda: draw_bell("ddim", 0.5, 20),
-    2: lambda: draw_bell("ddpm", 0.5, 20),
+    1: lambda: sample_gaussian("ddim", 0.5, 20),
+    2: lambda: sample_gaussian("ddpm", 0.5, 20),
     3: lambda: to_unit(torch.arange(256).to(torch.uint8)),
-    4: lambda: draw_bell("ddpm", 0.5, 20),
+    4: lambda: sample_gaussian("ddpm", 0.5, 20),
     5: _log_snr,
-    6: lambda: draw_bell("dpm_solver_pp_2m", 20.0, 20),
-    7: lambda: torch.tensor([averages(0.5, 12), averages(0.999, 12)]),
+    6: lambda: sample_gaussian("dpm_solver_pp_2m", 20.0, 20),
+    7: lambda: torch.tensor([averaged_weights(0.5, 12), averaged_weights(0.999, 12)]),
     8: _losses,
-    9: lambda: torch.tensor(times_met()),
+    9: lambda: torch.tensor(sampled_times()),
     10: lambda: torch.tensor([norm_groups(widths) for widths in WIDTHS]),
 }
 """More than a probe asks: what a repaired package must answer as the healthy one does."""

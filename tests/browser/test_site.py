@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
+from helpers import ROOT
 from playwright.sync_api import expect
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))

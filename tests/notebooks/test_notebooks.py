@@ -10,8 +10,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbconvert import HTMLExporter
 from PIL import Image
-from run_notebooks import PATHS, run, solved, tags
-from test_exercises import NOTEBOOKS
+from run_notebooks import NOTEBOOKS, PATHS, run, solved, tags
 
 import ddpm_course
 from ddpm_course.exercises.grading import grade

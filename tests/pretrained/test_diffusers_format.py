@@ -6,12 +6,10 @@ import re
 
 import pytest
 import torch
-from conftest import randomise
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from helpers import SCHEDULES, randomise, replay
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file, save_file
-from test_diffusers import replay
-from test_sampler_proofs import SCHEDULES
 
 from ddpm_course import (
     PRESETS,

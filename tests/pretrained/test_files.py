@@ -3,7 +3,7 @@ import os
 
 import pytest
 import torch
-from conftest import contents
+from helpers import contents
 
 from ddpm_course.pretrained.files import atomic, load_tensors, save_tensors, write_text
 

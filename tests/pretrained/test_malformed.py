@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import contents
+from command_line import SAMPLE, TRAIN, command, here, small_and_offline, trained, weights_of
+from helpers import contents
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_cli import SAMPLE, TRAIN, command, here, small_and_offline, trained, weights_of
 
 from ddpm_course.pretrained.diffusers_format import export_diffusers
 

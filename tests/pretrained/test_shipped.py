@@ -5,10 +5,10 @@ import json
 
 import pytest
 import torch
+from command_line import SMALL, command, make_small
+from helpers import tool
 from PIL import Image
 from safetensors import safe_open
-from test_cli import SMALL, command, make_small
-from test_project import tool
 
 from ddpm_course import guided, load_data, load_pretrained, sample, to_uint8, to_unit, x0_error
 from ddpm_course.data.datasets import held_out

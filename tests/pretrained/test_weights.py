@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from conftest import contents
+from helpers import contents
 
 from ddpm_course import Denoiser, UNet, cosine_schedule, linear_schedule, load_pretrained
 from ddpm_course.pretrained.files import load_tensors, save_tensors

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
