@@ -26,7 +26,6 @@ from ddpm_course import (
     gaussian_oracle,
     linear_schedule,
     mixture_oracle,
-    rescale_zero_terminal_snr,
     timesteps,
 )
 from ddpm_course.diffusion import PREDICTIONS
