@@ -42,9 +42,9 @@ def pipeline(twin, sampler: str):
 
 
 def ours(denoiser: Denoiser, sampler: str, number: int, steps: int, precision: str) -> Tensor:
-    device = next(denoiser.parameters()).device
+    device = denoiser.device
     denoiser.clip = sampler == "ddim"  # diffusers' DPM-Solver does not clip
-    shape = (number, *denoiser.net.image_shape)
+    shape = (number, *denoiser.image_shape)
     with autocast(precision, device):
         return sample(denoiser, shape, SCHEDULE, sampler=sampler, steps=steps, device=device)
 

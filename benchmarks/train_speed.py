@@ -19,13 +19,13 @@ from loops import (
 )  # fmt: skip
 from measuring import bf16_rate, pick_device, print_table, save, spread, time_in_turns
 
-from ddpm_course import PRESETS, UNet, synthetic_flowers
+from ddpm_course import UNet, make_unet, synthetic_flowers
 
 
 def randomised(preset: str) -> UNet:
     """The preset's network with no weight left at zero."""
     torch.manual_seed(0)
-    net = UNet(**PRESETS[preset].network)
+    net = make_unet(preset)
     for parameter in net.parameters():
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 100
         torch.nn.init.normal_(parameter, std=fan_in**-0.5)
