@@ -11,8 +11,8 @@ from measuring import pick_device, print_table, save
 
 from ddpm_course.pretrained.files import read_json
 from ddpm_course.pretrained.weights import CONFIG
+from ddpm_course.training.curves import read_rows
 from ddpm_course.training.monitoring import CURVE
-from ddpm_course.training.run_folder import read_rows
 
 if __name__ == "__main__":
     runs = [Path(argument) for argument in sys.argv[1:] if Path(argument).is_dir()]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from measuring import pick_device, save
 
-from ddpm_course.training.run_folder import read_rows
+from ddpm_course.training.curves import read_rows
 
 ORIGINAL_SECONDS, STEPS = 22.5 * 3600, -(-280 * 8189 // 128)
 
