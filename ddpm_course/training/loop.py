@@ -50,18 +50,20 @@ def training_step(
     nothing waits for it. Of several processes each uses its share of the batch, and the loss is
     that of its share.
     """
+    # Lines 2 to 4 of the algorithm: images, times and noise, for the whole batch.
     x0, device = inputs["x0"], inputs["x0"].device
     cond = {name: value for name, value in inputs.items() if name != "x0"}
     t = draw_times(len(x0), denoiser.schedule.T, generator(config.seed, step, TIMES))
     t = send(t, device)
     noise = randn_like(x0, generator(config.seed, step, NOISE, device=device))
 
+    # Line 5: the gradient of the loss, part by part to save memory, and a step along it.
     optimizer.zero_grad()
-    losses = []
-    for number, part in enumerate(parts := my_parts(len(x0), config)):
+    parts, losses = my_parts(len(x0), config), []
+    for number, part in enumerate(parts):
         torch.manual_seed(generator(config.seed, step, rank(), number, DROPOUT).initial_seed())
         my_cond = {name: value[part] for name, value in cond.items()}
-        with gradients_averaged(denoiser, now=part is parts[-1]):
+        with gradients_averaged(denoiser, now=number + 1 == len(parts)):
             with autocast(config.precision, device):
                 loss = denoiser.loss(x0[part], t[part], noise[part], **my_cond).mean()
             (loss / len(parts)).backward()
@@ -165,20 +167,21 @@ def train(
         meter = Meter()
         try:
             for step in range(done, config.steps):
-                state = None
-                with interrupts_held_back():
+                with interrupts_held_back():  # a step and its save happen as a whole or not at all
                     loss, norm = training_step(learner, optimizer, batch(step), step, config)
                     ema.update(denoiser)
                     meter.add(loss, norm)
                     done = step + 1
-                    if done % config.log_every == 0 or done == config.steps:
+                    report = done % config.log_every == 0 or done == config.steps
+                    checkpoint = done % config.checkpoint_every == 0 or done == config.steps
+                    if report or checkpoint:
                         meter.stop_if_diverged(done, run_folder.step)
+                    if report:
                         state = meter.state(done, config, ema.model)
                         run_folder.append_metrics(done, state.metrics())
-                    if done % config.checkpoint_every == 0 or done == config.steps:
-                        meter.stop_if_diverged(done, run_folder.step)
+                    if checkpoint:
                         run_folder.save(done)
-                if state is not None:
+                if report:
                     yield state
                     meter = Meter()  # so that the speed leaves out what the caller did
         except (KeyboardInterrupt, GeneratorExit):

@@ -1,6 +1,7 @@
 """Algorithm 1, what a run reports, and when it stops itself."""
 
 import math
+import signal
 from dataclasses import replace
 
 import pytest
@@ -212,11 +213,15 @@ def test_a_loss_that_explodes_stops_the_run():
 
 
 def test_an_interrupted_run_that_has_diverged_saves_nothing(tmp_path):
-    config = replace(CONFIG, log_every=2)
-    states = train(make(), damaged_from(2, math.nan), config, folder=tmp_path)
-    next(states)
-    with pytest.raises(FloatingPointError, match="No checkpoint was saved yet"):
-        list(states)
+    damaged = damaged_from(2, math.nan)
+
+    def batch(step):
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+        return damaged(step)
+
+    with pytest.raises(FloatingPointError, match=r"nan at step 4, .* No checkpoint was saved yet"):
+        list(train(make(), batch, replace(CONFIG, log_every=100), folder=tmp_path))
     assert load_tensors(tmp_path / STATE)[1]["step"] == 0
 
 

@@ -105,17 +105,6 @@ def test_an_interrupt_during_a_save_leaves_a_state_to_resume_from(tmp_path, monk
     assert run(folder=tmp_path, resume=True)[-1].step == 6
 
 
-def test_an_interrupt_in_the_callers_code_saves_the_steps_done(tmp_path):
-    def watch():
-        for state in train(make(), image_batches(FLOWERS, CONFIG), CONFIG, folder=tmp_path):
-            if state.step == 4:
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        watch()
-    assert load_tensors(tmp_path / STATE)[1]["step"] == 4
-
-
 @pytest.mark.parametrize(
     ("other", "named"),
     [
