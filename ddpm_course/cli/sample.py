@@ -82,36 +82,42 @@ def sample_command(
     if denoiser.net.config["has_level"]:
         raise ValueError(f"{source} enlarges pictures and draws none: use it with `upscale`.")
     if enlarge:
-        refuse_larger(*denoiser.net.image_shape[1:])
-    denoise = _bound(denoiser, label, guidance, number)
+        refuse_larger(*denoiser.image_shape[1:])
+    denoise = _denoise_for(denoiser, label, guidance)
     options: dict[str, Any] = {} if eta is None else {"eta": eta}
     bar = partial(tqdm, unit="step", dynamic_ncols=True)
 
-    def draw(at_once: int, steps: int, progress: Callable[[Iterable], Iterable] = iter) -> Tensor:
-        denoiser.max_batch = at_once
+    def draw(
+        first: int, count: int, steps: int, progress: Callable[[Iterable], Iterable] = iter
+    ) -> Tensor:
         with autocast(precision, where):
             return sample(
-                denoise,
-                (number, *denoiser.net.image_shape),
+                denoise(count),
+                (count, *denoiser.image_shape),
                 denoiser.schedule,
                 sampler=sampler,
                 steps=steps,
                 spacing=spacing,
                 seed=seed,
+                first=first,
                 device=where,
                 progress=progress,
                 **options,
             )
 
+    parts, progress = range(0, number, batch_size), partial(bar, total=steps)
+    x: Tensor | None
     try:
-        x = draw(batch_size, steps, partial(bar, total=steps))
+        x = torch.cat(
+            [draw(first, min(batch_size, number - first), steps, progress) for first in parts]
+        )
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         x = None
     if x is None:  # here, with the error gone, its memory is free again
         halves = [batch_size >> k for k in range(1, batch_size.bit_length())]
-        fits = first_that_fits(lambda size: draw(size, steps=1), halves)
+        fits = first_that_fits(lambda size: draw(0, size, steps=1), halves)
         way_out = f"choose --batch-size {fits}" if fits else "not even one fits"
         raise MemoryError(f"Out of memory with {batch_size} images at once on {where}: {way_out}.")
     if not x.isfinite().all():
@@ -122,13 +128,14 @@ def sample_command(
     images = to_uint8(x)
     if enlarge:
         upscaler = load_pretrained(UPSCALER).to(where)
-        upscaler.max_batch = 1  # one large picture keeps a processor busy, and fits
+        progress = partial(bar, desc="upscale", total=STEPS)
         way_out = "leave --upscale out, or add --device cpu"
         with enough_memory(way_out), autocast(precision, where):
-            images = upscale(
-                upscaler, images, level=DRAWN, seed=seed,
-                progress=partial(bar, desc="upscale", total=STEPS),
-            )  # fmt: skip
+            # one at a time: a large image keeps a processor busy, and fits
+            images = torch.cat([
+                upscale(upscaler, image[None], level=DRAWN, seed=seed, first=k, progress=progress)
+                for k, image in enumerate(images)
+            ])  # fmt: skip
     if separate:
         save_separately(out, images)
     else:
@@ -136,17 +143,23 @@ def sample_command(
     typer.echo(f"{number} images in {out}")
 
 
-def _bound(denoiser: Denoiser, label: int | None, guidance: float, number: int) -> Denoise:
-    """The denoiser with label and guidance filled in."""
+def _denoise_for(
+    denoiser: Denoiser, label: int | None, guidance: float
+) -> Callable[[int], Denoise]:
+    """For a number of images the denoiser, with label and guidance filled in."""
     classes = denoiser.net.config["num_classes"]
     if label is None:
         if guidance != 1.0:
             raise ValueError("--guidance pulls towards a class: name one with --label.")
-        return denoiser
+        return lambda number: denoiser
     if classes is None or not 0 <= label < classes:
         known = (
             "this network knows none" if classes is None else f"they run from 0 to {classes - 1}"
         )
         raise ValueError(f"--label {label} is not a label of this network: {known}.")
-    y = torch.full((number,), label, device=next(denoiser.parameters()).device)
-    return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)
+
+    def denoise(number: int) -> Denoise:
+        y = torch.full((number,), label, device=denoiser.device)
+        return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)
+
+    return denoise

@@ -33,11 +33,7 @@ PATIENTS = {
         "min(self.decay, (1 + self.updates) / (10 + self.updates))",
         "self.decay",
     ),
-    8: Change(
-        "diffusion.Denoiser.loss",
-        "sqrt_alphas_cumprod\", t, x0",
-        "sqrt_alphas_cumprod\", t - 1, x0",
-    ),
+    8: Change("diffusion.q_sample", "a * x0", "schedule.signal_noise(t - 1, x0)[0] * x0"),
     9: Change("training.loop._gradients", "randint(1, T + 1,", "randint(1, T,"),
     10: Change("unet.norm_groups", "min(channels) >= 4 * g", "min(channels) >= g"),
 }  # fmt: skip
@@ -224,7 +220,7 @@ def repair_7():
 @_add(8, "Signal and noise of one x_t belong to one time.")
 def repair_8():
     """The line that is wrong in patient 8, and what should stand there."""
-    return Change("diffusion.Denoiser.loss", "t - 1, x0)", "t, x0)")
+    return Change("diffusion.q_sample", "schedule.signal_noise(t - 1, x0)[0]", "a")
 
 
 @_add(9, "`torch.randint(low, high)` never draws `high`.")

@@ -77,8 +77,8 @@ class _PerfectNetwork(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         self.times |= set((t + 1).tolist())
-        a = self.schedule.at("sqrt_alphas_cumprod", t + 1, x)
-        return (x - a) / self.schedule.at("sqrt_one_minus_alphas_cumprod", t + 1, x) + self.weight
+        a, b = self.schedule.signal_noise(t + 1, x)
+        return (x - a) / b + self.weight
 
 
 def _perfect_denoiser() -> Denoiser:
@@ -127,21 +127,24 @@ def _effect_of_t() -> float:
     return ((early - late).std() / early.std()).item()
 
 
+EXACT_MOMENTS = (
+    "test_sampler_proofs.py::test_samples_of_gaussian_and_point_mass_data_have_the_exact_moments"
+)
 PROBES = {
     "DDIM's spread": Probe(
         "DDIM, 100 steps, exact denoiser of N(0, 0.5²): what spread do its samples have?",
         lambda: _spread("ddim", 0.5, 100), 0.48, 0.52,
-        "test_samplers.py::test_deterministic_samplers_have_the_exact_moments",
+        EXACT_MOMENTS,
     ),
     "single point": Probe(
         "DDPM with the larger variance, exact denoiser of a single point: what spread?",
         lambda: _spread("ddpm", 0.0, 20, variance="fixed_large"), 0.0, 1e-4,
-        "test_samplers.py::test_point_mass_is_hit_exactly",
+        EXACT_MOMENTS,
     ),
     "DDPM's spread": Probe(
         "DDPM, 200 steps, exact denoiser of N(0, 0.5²): what spread?",
         lambda: _spread("ddpm", 0.5, 200), 0.47, 0.53,
-        "test_samplers.py::test_stochastic_samplers_have_the_exact_moments",
+        EXACT_MOMENTS,
     ),
     "solver's spread": Probe(
         "DPM-Solver++, 20 steps, exact denoiser of N(0, 1): what spread?",

@@ -66,9 +66,9 @@ class SamplingPanel(w.VBox):
     async def draw(self) -> None:
         """Sample with the current settings, until done or cancelled."""
         schedule, steps = self.denoiser.schedule, self.steps.value
-        device = next(self.denoiser.parameters()).device
+        device = self.denoiser.device
         generators = image_generators(self.seed.value, self.number, device=device)
-        x_T = randn((self.number, *self.denoiser.net.image_shape), generators, device=device)
+        x_T = randn((self.number, *self.denoiser.image_shape), generators, device=device)
         grid = timesteps(schedule, steps, usual_spacing(self.sampler.value))
         self.cancelled, self.cancel_button.disabled = False, False
         self.draw_button.disabled = True
@@ -113,7 +113,7 @@ class GuidancePanel(SamplingPanel):
         self.controls.children = (self.species, self.scale, *self.controls.children)
 
     def denoise(self) -> Denoise:
-        device = next(self.denoiser.parameters()).device
+        device = self.denoiser.device
         y = torch.full((self.number,), self.species.value, device=device)
         return guided(self.denoiser, y, self.scale.value)
 
@@ -126,7 +126,7 @@ def level_explorer(denoiser: Denoiser, small: Tensor) -> w.VBox:
     seed = w.IntSlider(value=0, min=0, max=9, description="seed")
     for slider in (level, seed):
         slider.continuous_update = False  # sampling takes longer than a hand moves
-    width, device = w.Layout(width=f"{2 * TILE}px"), next(denoiser.parameters()).device
+    width, device = w.Layout(width=f"{2 * TILE}px"), denoiser.device
     condition, sampled = (w.Image(format="png", layout=width) for _ in range(2))
     text = w.Label()
 

@@ -296,7 +296,7 @@ def test_images_can_be_written_one_by_one_pixel_for_pixel(here, capsys):
 
 
 def test_sample_draws_from_the_shipped_checkpoint_unless_told_otherwise(here, monkeypatch):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "shipped")
     save_pretrained(f"shipped/{COURSE}", weights_of())
     save_pretrained("shipped/another", weights_of())
     assert command(*SAMPLE, "--out", "new.png", "--number", "1") == 0
@@ -346,7 +346,7 @@ def test_upscale_writes_a_picture_four_times_as_large(here):
 
 
 def test_sample_can_enlarge_what_it_draws(here, monkeypatch):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "shipped")
     save_pretrained(f"shipped/{UPSCALER}", weights_of(**ENLARGES))
     options = ("--number", "4", "--precision", "fp32", "--upscale", "--seed", "5")
     assert command(*NEW_PICTURE, *options) == 0
@@ -515,7 +515,7 @@ def assert_one_sentence(sentence, phrase, capsys):
 
 @pytest.mark.parametrize(("args", "phrase"), BAD.values(), ids=BAD)
 def test_bad_input_ends_in_one_sentence(here, monkeypatch, capsys, args, phrase):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "empty")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "empty")
     before = contents(here)
     assert_one_sentence(command(*args), phrase, capsys)
     after = contents(here)
@@ -572,7 +572,7 @@ def test_drawing_more_than_fits_says_what_does(here, monkeypatch, capsys, room, 
     ],
 )
 def test_enlarging_more_than_fits_says_what_to_do(here, monkeypatch, capsys, args, told):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "shipped")
     save_pretrained(f"shipped/{UPSCALER}", weights_of(**ENLARGES))
     forward = UNet.forward
 
@@ -617,7 +617,7 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint(here, full_disk, capsys, 
     after = contents(here / "run")
     assert after["training_state.safetensors"] == before["training_state.safetensors"]
     assert not [name for name in after if "tmp" in name]
-    assert load_pretrained(here / "run").net.image_shape == (3, 8, 8)
+    assert load_pretrained(here / "run").image_shape == (3, 8, 8)
     assert command(*RESUME) == 0
 
 

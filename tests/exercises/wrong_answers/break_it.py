@@ -48,11 +48,7 @@ def repair_7__no_average():
 
 
 def repair_8__both_off():
-    return Change(
-        "diffusion.Denoiser.loss",
-        '"sqrt_one_minus_alphas_cumprod", t,',
-        '"sqrt_one_minus_alphas_cumprod", t - 1,',
-    )
+    return Change("diffusion.q_sample", "b * noise", "schedule.signal_noise(t - 1, x0)[1] * noise")
 
 
 def repair_9__from_0():
