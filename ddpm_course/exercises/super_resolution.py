@@ -132,11 +132,12 @@ def _test_network_input(f) -> None:
 
 
 @exercises.add(
-    _test_network_input, "`torch.cat([a, b], dim=1)` joins channels; `upsampled(small)` is the b."
+    _test_network_input,
+    "`torch.cat([a, b], dim=1)` joins channels; `dc.upsampled(small)` is the b.",
 )
 def network_input(x_t, small):
     """x_t f[N,3,4H,4W] and small f[N,3,H,W] -> f[N,6,4H,4W]."""
-    return torch.cat([x_t, upsampled(small)], dim=1)
+    return torch.cat([x_t, dc.upsampled(small)], dim=1)
 
 
 def _test_doubted(f) -> None:
@@ -178,7 +179,7 @@ def _test_doubted(f) -> None:
 )
 def doubted(small, level, noise, schedule):
     """Small pictures f[N,3,H,W], noised as levels i64[N] say, and enlarged: f[N,3,4H,4W]."""
-    return upsampled(dc.q_sample(small, level, noise, schedule))
+    return dc.upsampled(dc.q_sample(small, level, noise, schedule))
 
 
 def _test_held_to(f) -> None:
@@ -210,9 +211,9 @@ def _test_held_to(f) -> None:
 
 @exercises.add(
     _test_held_to,
-    "`small - downsampled(x0)` is what the guess lacks, at the small size. Bring it to "
+    "`small - dc.downsampled(x0)` is what the guess lacks, at the small size. Bring it to "
     "the large size and add it.",
 )
 def held_to(x0, small):
     """The guess f[N,3,4H,4W], moved so that it agrees with small f[N,3,H,W]."""
-    return x0 + upsampled(small - downsampled(x0))
+    return x0 + dc.upsampled(small - dc.downsampled(x0))

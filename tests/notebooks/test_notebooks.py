@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
+from IPython.core.interactiveshell import InteractiveShell
 from nbconvert import HTMLExporter
 from PIL import Image
 from run_notebooks import NOTEBOOKS, PATHS, run, solved, tags
@@ -95,12 +96,30 @@ def test_every_exercise_has_a_cell_and_every_cell_an_exercise(path):
     assert len(names) >= 3
 
 
+def imports(path):
+    """What the notebook's cells import, and nothing else of them."""
+    trees = [ast.parse(TransformerManager().transform_cell(c.source)) for c in code_cells(path)]
+    lines = [line for tree in trees for line in tree.body]
+    return "\n".join(ast.unparse(n) for n in lines if isinstance(n, ast.Import | ast.ImportFrom))
+
+
 @each
-def test_every_exercise_can_be_solved_where_it_stands(path):
+def test_every_exercise_can_be_solved_where_it_stands(path, capsys):
     """Our solution is correct and the stub is not, with the notebook's imports and nothing else."""
-    for cell in code_cells(path):
-        if name := exercise_name(cell):
-            assert cell.outputs[0].text.startswith(f"○ {name}: not attempted yet.")
+    exercises, shell = NOTEBOOKS[path.stem[3:]], InteractiveShell(history_length=0)
+    shell.run_cell(imports(path)).raise_error()
+    stubs = {name: cell for cell in code_cells(path) if (name := exercise_name(cell))}
+    answers = {exercise_name(cell): cell for cell in solved(read_notebook(path), exercises).cells}
+    for name, stub in stubs.items():
+        assert stub.outputs[0].text.startswith(f"○ {name}: not attempted yet.")
+        capsys.readouterr()
+        shell.run_cell(answers[name].source).raise_error()
+        assert capsys.readouterr().out == f"✓ {name}: correct\n"
+
+
+@pytest.mark.release
+@each
+def test_a_solved_notebook_is_graded_correct(path):
     solutions = solved(read_notebook(path), NOTEBOOKS[path.stem[3:]])
     for answer in grade(solutions, read_notebook(path)):
         assert (answer.mark, answer.why) == ("correct", "")
