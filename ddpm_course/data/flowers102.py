@@ -94,10 +94,10 @@ def download_flowers102(root: Path | str) -> None:
         try:
             path = server.fetch(name, progressbar=True)
         except (RequestException, ValueError) as error:
+            reason = textwrap.shorten(str(error), 100, placeholder=" …")
             raise ConnectionError(
                 f"{name} of Flowers-102 could not be downloaded to {folder} in {TRIES} tries "
-                f"({textwrap.shorten(str(error), 160)}): check the network or proxy and run "
-                f"`{how_to_download(root)}` again. {_offline()}"
+                f"({reason}): check the network or proxy and try again. {_offline()}"
             ) from error
         if name.endswith(".tgz"):
             extract_archive(path, str(folder))

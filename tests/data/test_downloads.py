@@ -168,5 +168,5 @@ def test_a_lasting_fault_ends_in_a_sentence_and_leaves_no_broken_file(serve, tmp
 
 def test_without_a_server_it_ends_in_a_sentence(serve, tmp_path):
     serve().server_close()
-    with pytest.raises(ConnectionError, match=r"run `ddpm-course download.*in the package"):
+    with pytest.raises(ConnectionError, match=r"check the network .*in the package"):
         download_flowers102(tmp_path)
