@@ -384,7 +384,7 @@ def test_help_lists_the_commands_from_any_folder(tmp_path):
 BAD_TRAINING = {
     "--data flowers102": "could not be downloaded .*--data starter`",
     "--data folder --data-root nowhere": "nowhere is not a folder of pictures",
-    "--data folder --data-root empty": "empty holds no pictures",
+    "--data folder --data-root empty": "empty holds no images",
     "--data folder --data-root pictures": "pictures/broken.jpg cannot be read .* replace or remove",
     "--data folder --data-root run/samples --conditional": "no labels",
     "--data cats": "Unknown data set 'cats': choose one of flowers102, flowers102-all, folder, "
