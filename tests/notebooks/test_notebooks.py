@@ -14,8 +14,7 @@ from run_notebooks import PATHS, run, solved, tags
 from test_exercises import NOTEBOOKS
 
 import ddpm_course
-from ddpm_course.exercises.grading import grade
-from ddpm_course.exercises.handed_in import exercise_name, read_notebook
+from ddpm_course.exercises.grading import exercise_name, grade, read_notebook
 
 each = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 
@@ -100,7 +99,6 @@ def test_every_exercise_can_be_solved_where_it_stands(path):
             assert cell.outputs[0].text.startswith(f"○ {name}: not attempted yet.")
     for answer in grade(solved(read_notebook(path), exercises), read_notebook(path)):
         assert (answer.mark, answer.why) == ("correct", "")
-        assert set(answer.look_at) <= {"our solution word for word"}
 
 
 @pytest.mark.release
