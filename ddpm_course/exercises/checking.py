@@ -16,9 +16,8 @@ import re
 import sys
 import textwrap
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
 from numbers import Number
 from typing import Any, Literal, NamedTuple
 
@@ -26,18 +25,12 @@ import torch
 from IPython.display import Markdown, display
 from torch import Tensor, nn
 
+from ddpm_course.exercises.slips import Slip, changed, common_slips, read_slips, source_of
 from ddpm_course.schedules import NoiseSchedule
 
 
 class Wrong(AssertionError):
     """An answer that is not right; the message says why in words."""
-
-
-class Slip(NamedTuple):
-    """A plausible mistake: the change that makes it, as `changed` takes it, and what to say."""
-
-    change: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -141,125 +134,17 @@ class Exercises:
         return self.by_name[name]
 
 
-def source_of(solution: Callable) -> str:
-    """A function's source without its decorator."""
-    text = textwrap.dedent(inspect.getsource(solution))
-    return text[re.search(r"^def ", text, re.M).start() :].rstrip()  # type: ignore[union-attr]
-
-
 def is_stub(f: Callable) -> bool:
-    """Whether f's body does nothing yet. False where there is no source to tell by."""
+    """Whether f's body is only a docstring, `...`, `pass` or a raise. False without a source."""
     try:
-        line = ast.parse(textwrap.dedent(inspect.getsource(f))).body[0]
+        function = ast.parse(textwrap.dedent(inspect.getsource(f))).body[0]
     except (OSError, TypeError, SyntaxError):  # below `%%time`, or not a function, or a lambda
         return False
-    return isinstance(line, ast.FunctionDef) and does_nothing(line)
-
-
-def does_nothing(function: ast.FunctionDef) -> bool:
-    """Whether the body is only a docstring, `...`, `pass` or a raise."""
-    return all(
+    return isinstance(function, ast.FunctionDef) and all(
         isinstance(line, ast.Pass | ast.Raise)
         or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
         for line in function.body
     )
-
-
-# ------------------------------------------------------------------------------------ slips
-
-
-def read_slips(text: str) -> list[Slip]:
-    """Slips from a table of blocks: changes, one per line, above the indented sentence for them."""
-    blocks = re.findall(r"((?:^\S.*\n)+)((?:^ .*\n?)+)", textwrap.dedent(text), re.M)
-    return [
-        Slip(change, " ".join(sentence.split()))
-        for changes, sentence in blocks
-        for change in changes.splitlines()
-    ]
-
-
-def changed(solution: Callable, change: str) -> Callable:
-    """The solution with a change made in its source.
-
-    `before -> after` replaces a piece that occurs exactly once. Several are separated by `; `.
-    `return …` alone replaces the last line. Raises ValueError where that is not possible.
-    """
-    source = source_of(solution)
-    for part in change.split("; "):
-        before, arrow, after = (piece.strip() for piece in part.partition("->"))
-        if not arrow:
-            head, last = source.rsplit("\n", 1)
-            source, times = f"{head}\n    {before}", int(last.startswith("    return "))
-        else:
-            times, source = source.count(before), source.replace(before, after)
-        if times != 1:
-            raise ValueError(f"`{before}` is {times} times in {solution.__name__}, not once.")
-    namespace = dict(solution.__globals__)
-    exec(source, namespace)
-    return namespace[solution.__name__]
-
-
-ROOT = re.compile(r"math\.sqrt(?=\()|\.sqrt\(\)|\*\* ?0\.5")
-
-
-def common_slips(exercise: Exercise) -> Iterator[tuple[Callable, str]]:
-    """Mistakes that can be made in any exercise, as functions with what to say about them."""
-    solution = exercise.solution
-    names = list(inspect.signature(solution).parameters)
-
-    def with_arguments(change: Callable[[dict], dict]) -> Callable:
-        return lambda *given: solution(**change(dict(zip(names, given, strict=True))))
-
-    def with_result(change: Callable) -> Callable:
-        return lambda *given: change(solution(*given))
-
-    for name in {"t", "s", "level"} & set(names) if "schedule" in names else ():
-        for step, index in ((-1, f"{name} − 1"), (1, f"{name} + 1")):
-            yield (
-                with_arguments(lambda a, n=name, step=step: a | {n: a[n] + step}),
-                f"You read the schedule at {index} instead of {name}. Index 0 is for clean data, "
-                "so no shift is needed.",
-            )
-    yield (
-        with_result(lambda r: r.clamp(-1, 1)),
-        "You clip the result to [−1, 1]. That is not part of this function.",
-    )
-    for k, name in enumerate(names):
-        yield (
-            with_arguments(lambda a, n=name: a | {n: a[n].clamp(-1, 1)}),
-            f"You clip `{name}` to [−1, 1]. That is not part of this function.",
-        )
-        yield (lambda *given, k=k: given[k] + 0), f"You return `{name}` as it came."
-    for a, b in combinations(names, 2):
-        yield (
-            with_arguments(lambda given, a=a, b=b: given | {a: given[b], b: given[a]}),
-            f"`{a}` and `{b}` have swapped places.",
-        )
-    yield with_result(lambda r: (*r[::-1],)), "You return the right results in the wrong order."
-    yield with_result(lambda r: -r), "The sign is wrong: every value should be negated."
-    yield (
-        with_result(lambda r: r**2),
-        "You return the square of the right result. Is that a variance, where the standard "
-        "deviation is needed?",
-    )
-    yield with_result(lambda r: r**0.5), "You took a square root too many at the end."
-    source = source_of(solution)
-    roots = list(ROOT.finditer(source))
-    for number in range(1, len(roots) + 1):
-        for some in combinations(roots, number):
-            rootless = source
-            for root in reversed(some):
-                rootless = rootless[: root.start()] + rootless[root.end() :]
-            namespace = dict(getattr(solution, "__globals__", {}))
-            exec(rootless, namespace)
-            yield (
-                namespace[solution.__name__],
-                "A square root is missing. ᾱ_t, 1−ᾱ_t and β_t are variances; values are "
-                "multiplied by the roots of those.",
-            )
-
-
-# ----------------------------------------------------------------------------------- judging
 
 
 def judge(f: Callable, exercise: Exercise) -> None:
@@ -291,9 +176,9 @@ def diagnose(got: list, again: list, wanted: list, exercise: Exercise, f: Callab
     for change, sentence in exercise.slips:
         slipped = outcomes(changed(exercise.solution, change), exercise)
         require(not alike(got, slipped, exercise.tolerance), sentence)
-    for function, sentence in common_slips(exercise):
+    for function, sentence in common_slips(exercise.solution):
         slipped = outcomes(function, exercise)
-        fits = not any(isinstance(result, AttributeError | TypeError) for result in slipped)
+        fits = not any(isinstance(r, Exception) and type(r) is not IndexError for r in slipped)
         require(not (fits and alike(got, slipped, exercise.tolerance)), sentence)
     factor = common_factor(got, wanted)
     if factor and not close(factor, 1.0, 1e-3):
@@ -305,8 +190,9 @@ def diagnose(got: list, again: list, wanted: list, exercise: Exercise, f: Callab
         where = f"it's right in other cases, but not {where.strip()}: "
     elif isinstance(result, Exception):
         where = ""
-    said = crash(result, f) if isinstance(result, Exception) else difference(result, right_one)
-    raise Wrong(f"{where}{said}")
+    if isinstance(result, Exception):
+        raise Wrong(where + crash(result, f))
+    raise Wrong(where + difference(result, right_one, exercise.tolerance))
 
 
 def watch(f: Callable, exercise: Exercise) -> Callable:
@@ -433,17 +319,17 @@ def describe(exercise: Exercise, k: int) -> str:
     return f"for {', '.join(numbers)} " if numbers else ""
 
 
-def difference(got: Any, wanted: Any) -> str:
+def difference(got: Any, wanted: Any, tolerance: float) -> str:
     """How a result differs from the one wanted, in words."""
     if isinstance(wanted, dict):
-        name = next(name for name in wanted if not alike(got[name], wanted[name], 1e-6))
-        return f"{name}: {difference(got[name], wanted[name])}"
+        name = next(name for name in wanted if not alike(got[name], wanted[name], tolerance))
+        return f"{name}: {difference(got[name], wanted[name], tolerance)}"
     if isinstance(wanted, list | tuple) and isinstance(got, list | tuple):
         if len(got) != len(wanted):
             return f"{len(wanted)} results are expected, and it returned {len(got)}."
         pairs = list(zip(got, wanted, strict=True))
-        k = next(k for k, (one, other) in enumerate(pairs) if not alike(one, other, 1e-6))
-        return f"in place {k + 1} of the results, {difference(*pairs[k])}"
+        k = next(k for k, (one, other) in enumerate(pairs) if not alike(one, other, tolerance))
+        return f"in place {k + 1} of the results, {difference(*pairs[k], tolerance)}"
     numbers = isinstance(got, Tensor | Number) and isinstance(wanted, Tensor | Number)
     if not numbers or (isinstance(wanted, Tensor) and not isinstance(got, Tensor)):
         return f"it returned a {kind(got)}, and a {kind(wanted)} is expected."
@@ -504,9 +390,6 @@ AIDS = {
     "[B, 1, 1, 1], for example with `.view(-1, 1, 1, 1)`.",
 }
 """What to add where an error's own words leave a beginner alone."""
-
-
-# ------------------------------------------------------------------------- for tests of their own
 
 
 def require(truth: bool, otherwise: str) -> None:

@@ -42,8 +42,6 @@ def _as_number(f: Callable) -> Callable:
         Only the widths are compared. What about the means?
     a.std(0) - b.std(0) -> a.var(0) - b.var(0)
         The variances are compared. The formula has standard deviations.
-    .sum() -> .mean()
-        This is the mean over the features. Take their sum.
     .sum() -> .sum().sqrt()
         This is the root of it. The Fréchet distance is used squared, as the FID is.
     a.mean(0) - b.mean(0) -> a.mean() - b.mean(); a.std(0) - b.std(0) -> a.std() - b.std(); \
@@ -78,18 +76,6 @@ def frechet_diagonal(a, b):
         0 even between two samples of one kind.
     (n * (n - 1)) -> n**2
         The diagonal is set to 0 but still counted. Divide by N (N − 1).
-    2 * kernel -> kernel
-        The product across is subtracted once. It counts twice.
-    - 2 * -> + 2 *
-        The product across is added. It has to be subtracted, since alike sets are near.
-    ** 3 ->
-        The kernel lacks the power of 3.
-    / x.shape[1] ->
-        The products are not divided by D, the number of features.
-    + 1) -> )
-        The kernel lacks the + 1.
-    return (within(a) + within(b) - 2 * kernel(a, b).mean()) ** 0.5
-        This is the root. The kernel distance is used squared, since below 0 there is no root.
     """,
     through=_as_number,
 )
@@ -157,26 +143,16 @@ def rows_per_class(labels, number, generator):
     """
     / math.log(2) ->
         This is in nats. Divide by ln 2.
-    .mean() -> .sum()
-        This is the sum over all values. Bits *per value* are needed.
     .mean() ->
         There is one number per value. Take the mean over all.
-    0.5 * ->
-        It is twice too large. The formula has a ½ in front.
     variance_q / variance_p -> variance_p / variance_q; \
     square() / variance_p -> square() / variance_q
         q and p have swapped places. q is the first, and p's variance divides.
-    .square() ->
-        The difference of the means is not squared.
     square() / variance_p -> square() / variance_q
         The difference of the means is divided by q's variance. Divide by p's.
     variance_q / variance_p -> variance_q**2 / variance_p**2; \
     square() / variance_p -> square() / variance_p**2
         The variances are taken for standard deviations, and squared once more.
-    - math.log(ratio) -> + math.log(ratio)
-        The logarithm has the wrong sign.
-    - 1 ->
-        The −1 is missing. From a Gaussian to itself the result must be 0.
     return square.mean() / 2 / math.log(2)
         Only the means are compared. The variances differ, too.
     """,
@@ -206,8 +182,6 @@ def _distances() -> list[tuple]:
         Ties do not count. Give them one half.
     below + equal / 2 -> below + equal
         Ties count in full. Give them one half.
-    .mean() -> .sum()
-        This is a number of pairs. Divide by how many there are.
     .mean() -> .mean(1)
         There is one share per image. Take one over all pairs.
     return (drawn.mean() < held_out.mean()).double()

@@ -33,12 +33,6 @@ def _noise_step_probes() -> list[tuple]:
         Multiply x by √(1−β_t).
     return math.sqrt(beta) * x + math.sqrt(1 - beta) * noise
         Image and noise have swapped their factors. The image keeps √(1−β_t), nearly all of it.
-    betas[t] -> betas[t - 1]
-    betas[t] -> betas[t + 1]
-        You use the β of another step. `schedule.betas[t]` is β_t, and index 0 holds a 0 for clean
-        data.
-    math.sqrt(1 - beta) * x -> (1 - beta) * x
-        The image is multiplied by 1−β_t. Variances are multiplied by that, values by its root.
     beta = schedule.betas[t] -> beta = 1 - schedule.alphas_cumprod[t]
         You use ᾱ_t, which covers all t steps together. One step has β_t alone.
     """,
@@ -105,21 +99,9 @@ def _q_sample_probes() -> list[tuple]:
         first axis: give them the shape [B, 1, 1, 1].
     alphas_cumprod[t].view(-1, 1, 1, 1) -> alphas_cumprod[t[0]]
         All images of the batch got the same factors, though each has its own time in t.
-    alphas_cumprod[t] -> alphas_cumprod[t - 1]
-    alphas_cumprod[t] -> alphas_cumprod[t + 1]
-        You read ᾱ one step off. `alphas_cumprod[t]` is ᾱ_t, because index 0 holds ᾱ_0 = 1.
-    (1 - abar).sqrt() * noise -> (1 - abar) * noise
-        Your noise is multiplied by 1−ᾱ_t, which is its variance. Multiply by the standard deviation
-        √(1−ᾱ_t).
     (1 - abar).sqrt() -> schedule.betas[t].view(-1, 1, 1, 1).sqrt().to(x0.dtype)
         You scaled the noise by √β_t, which is for the last step alone. The noise of all t steps
         together has variance 1−ᾱ_t.
-    abar.sqrt() * x0 -> abar * x0
-        The image is multiplied by ᾱ_t. It keeps √ᾱ_t.
-    return (1 - abar).sqrt() * x0 + abar.sqrt() * noise
-        Image and noise have swapped the factors √ᾱ_t and √(1−ᾱ_t).
-    (1 - abar).sqrt() * noise -> noise
-        The noise has no factor. Multiply it by √(1−ᾱ_t).
     """,
 )
 def q_sample(x0, t, noise, schedule):
@@ -139,8 +121,6 @@ def q_sample(x0, t, noise, schedule):
         There are T values, but t runs from 0 to T, so there must be T + 1.
     return f
         You did not divide by f(0). Do, so that ᾱ_0 is 1 and nothing is lost at t = 0.
-    .cos() ** 2 -> .cos()
-        The cosine is not squared.
     (u + s) / (1 + s) -> u
         s is not used. Without it β_1 is far smaller than a pixel's rounding.
     return dc.cosine_schedule(T, s).alphas_cumprod

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
@@ -24,8 +25,7 @@ from ddpm_course.exercises.checking import crash
 
 IMPORT_SECONDS = 600
 # A server that has imported torch starts the process of an answer in milliseconds; Windows has none
-_server = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_processes = multiprocessing.get_context(_server)
+_processes: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
 _processes.set_forkserver_preload([__name__, "ddpm_course.lab", "ddpm_course.exercises.break_it"])
 
 

@@ -63,17 +63,11 @@ def _guesses(*weights: float) -> list[tuple]:
     """
     return x0_with_y + scale * (x0_without - x0_with_y)
         The two have swapped places. Start from the guess without label.
-    x0_without + scale -> x0_without - scale
-        The sign is wrong. This runs away from the label.
     return x0_with_y + scale * (x0_with_y - x0_without)
         This starts from the guess *with* label, so scale 0 would be conditional already. Some
         papers count like that; here 1 is the plain conditional guess.
     (x0_with_y - x0_without) -> x0_with_y
         The two are added. Guidance follows their *difference*.
-    x0_without + scale -> scale
-        This is the difference alone. Add it to the guess without label.
-    return (x0_without + scale * (x0_with_y - x0_without)).clamp(-1, 1)
-        You clip here. The denoiser clips once, after combining.
     return torch.lerp(x0_without.clamp(-1, 1), x0_with_y.clamp(-1, 1), scale)
         Both are clipped before they are combined, so everything beyond 1 is lost.
     """,
@@ -96,8 +90,6 @@ def _densities() -> list[tuple]:
     "Multiply `density` by `class_share ** scale`; then divide by the area under the product.",
     _densities,
     """
-    return product
-        Its area is not 1. Divide by `torch.trapezoid(..., grid)`.
     torch.trapezoid(product, grid) -> product.sum()
         You divide by the sum of the values. The area under them counts, so use
         `torch.trapezoid(values, grid)`.
@@ -107,8 +99,6 @@ def _densities() -> list[tuple]:
         The power is on the density. It belongs to p(y|x).
     class_share**scale -> class_share * scale
         p(y|x) is multiplied by the scale. It is its power, since logarithms add.
-    density * ->
-        This is p(y|x) to the power alone. What about p(x)?
     """,
 )
 def sharpened(density, class_share, scale, grid):
@@ -122,7 +112,11 @@ def _with_denoisers(f: Callable) -> Callable:
     calls: list[int] = []
 
     def denoiser(sign: int) -> Callable:
-        return lambda x_t, t: calls.append(sign) or x_t + sign * t
+        def denoise(x_t: Tensor, t: int) -> Tensor:
+            calls.append(sign)
+            return x_t + sign * t
+
+        return denoise
 
     def answers(low: int, high: int) -> list:
         denoise, x = f(denoiser(-1), denoiser(1), low, high), randn(2, 3)

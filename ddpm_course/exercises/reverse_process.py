@@ -28,8 +28,6 @@ def _pairs() -> list[tuple]:
     "and ᾱ_{t−1}, which is `schedule.alphas_cumprod[t - 1]`. Without a bar, α_t is 1 − β_t.",
     _pairs,
     """
-    return from_x_t * x0 + from_x0 * x_t, variance
-        The weights of x_0 and x_t are swapped. The one with β_t belongs to x_0.
     beta / (1 - abar) -> beta / (1 - abar_before)
     beta / (1 - abar) -> beta / (1 - abar_before); + from_x_t -> + math.sqrt(1 - beta)
         You divide by 1−ᾱ_{t−1}. Divide by 1−ᾱ_t.
@@ -45,10 +43,6 @@ def _pairs() -> list[tuple]:
     math.sqrt(1 - beta) -> math.sqrt(abar)
         The weight of x_t has √ᾱ_t. x_t is one step away from x_{t−1}, so it is √α_t, with α_t =
         1−β_t.
-    math.sqrt(abar_before) -> abar_before
-    math.sqrt(1 - beta) -> (1 - beta)
-    math.sqrt(abar_before) -> abar_before; math.sqrt(1 - beta) -> (1 - beta)
-        A root is missing. x_0 has √ᾱ_{t−1}, and x_t has √α_t.
     (1 - abar_before) / (1 - abar) * beta -> beta
         Your variance is β_t, that of a step forward. Here x_0 is known, which leaves less doubt:
         β̃_t = (1−ᾱ_{t−1})/(1−ᾱ_t) · β_t.
@@ -83,20 +77,10 @@ def _gaussians() -> list[tuple]:
     """
     _1 / variance_2 -> _1**-1 * variance_2; ** 2 / variance_2 -> ** 2 / variance_1
         This is KL(N_2 ‖ N_1), with the arguments swapped.
-    0.5 * ->
-        It is twice too large. The ½ is missing.
-    distance - 1 -> distance
-        It is ½ too large. The −1 in the bracket makes it 0 for equal Gaussians.
     _1 / variance_2 -> _1**2 / variance_2**2; ** 2 / variance_2 -> ** 2 / variance_2**2
         You squared the variances. They are σ² already.
     _1 / variance_2 -> _1**0.5 / variance_2**0.5; ** 2 / variance_2 -> ** 2 / variance_2**0.5
         You took standard deviations for variances. No root is needed.
-    - torch.log(ratio) ->
-        The log is missing. It is the price of a small variance_1.
-    - torch.log(ratio) -> + torch.log(ratio)
-        The log has the wrong sign. It is of variance_2/variance_1.
-    ** 2 / variance_2 -> ** 2
-        The squared difference of means is not divided by variance_2.
     return 0.5 * (ratio + distance - 1 - torch.log(ratio)) / math.log(2)
         This is in bits. Nats need the natural logarithm.
     """,
@@ -113,19 +97,9 @@ def kl_gaussians(mean_1, variance_1, mean_2, variance_2):
     "undo the shrinking of the image.",
     _pairs,
     """
-    math.sqrt(1 - abar) * eps -> (1 - abar) * eps
-        You subtracted (1−ᾱ_t) ε. The noise in x_t is √(1−ᾱ_t) ε.
-    / math.sqrt(abar) -> / abar
-        You divided by ᾱ_t. x_t holds √ᾱ_t x_0, so divide by √ᾱ_t.
-    (x_t - math -> (x_t + math
-        You added the noise once more. Subtract it from x_t.
-    / math.sqrt(abar) ->
-        Without the noise √ᾱ_t x_0 is left. Divide by √ᾱ_t to undo the shrinking.
     return x_t - math.sqrt(1 - abar) * eps / math.sqrt(abar)
     return x_t / math.sqrt(abar) - math.sqrt(1 - abar) * eps
         Only one term is divided by √ᾱ_t. Put brackets around both.
-    / math.sqrt(abar) -> * math.sqrt(abar)
-        You multiplied by √ᾱ_t, which shrinks x_0 again. Divide by it.
     """,
     tolerance=1e-4,
 )
@@ -142,14 +116,8 @@ def x0_from_eps(x_t, eps, t, schedule):
     """
     return math.sqrt(1 - abar) * x_t - math.sqrt(abar) * v
         The factors of x_t and v are swapped. At t = 0, x_0 is x_t.
-    x_t - math -> x_t + math
-        The sign of v is wrong. v holds −√(1−ᾱ_t) x_0, so subtract it.
     return math.sqrt(1 - abar) * x_t + math.sqrt(abar) * v
         This is ε = √(1−ᾱ_t) x_t + √ᾱ_t v. You need the other combination, x_0.
-    return abar * x_t - (1 - abar) * v
-    math.sqrt(abar) -> abar
-    math.sqrt(1 - abar) -> (1 - abar)
-        The factors lack their roots. They are √ᾱ_t and √(1−ᾱ_t).
     return (x_t - math.sqrt(1 - abar) * v) / math.sqrt(abar)
         You treated v as ε. For v nothing is divided.
     """,
@@ -210,18 +178,12 @@ def _batches() -> list[tuple]:
         The network received t + 1. It counts from 0, so it must receive t − 1.
     net(x_t, t - 1) -> net(x0, t - 1)
         The network received the clean x0. It must see the noised x_t.
-    x_t = abar.sqrt() * x0 + (1 - abar).sqrt() -> x_t = abar * x0 + (1 - abar)
-    x_t = abar.sqrt() -> x_t = abar
-    (1 - abar).sqrt() -> (1 - abar)
-        x_t lacks roots. It is √ᾱ_t x_0 + √(1−ᾱ_t) ε.
     alphas_cumprod[t] -> alphas_cumprod[t - 1]
         x_t is noised with ᾱ_{t−1}. Only the network counts from 0; read the schedule at t.
     predicted - noise -> predicted - x0
         The answer is compared with x0. The network predicts the noise.
     predicted - noise -> predicted - x_t
         The answer is compared with x_t instead of the noise.
-    .mean() -> .sum()
-        You summed. Take the mean over all values.
     .mean() -> .mean(1)
     .mean() ->
         There is one loss per row or value. Take the mean over everything.
@@ -254,10 +216,6 @@ def _points() -> list[tuple]:
         This is the nearest point. Where both are likely, the mean lies between them.
     / (1 - abar) -> / math.sqrt(1 - abar)
         You divided by √(1−ᾱ_t). A Gaussian divides by 1−ᾱ_t.
-    math.sqrt(abar) * ->
-        √ᾱ_t is missing. In x_t the two points have moved to ±√ᾱ_t.
-    / (1 - abar) ->
-        You did not divide by 1−ᾱ_t. Less noise makes the answer surer.
     return torch.sigmoid(math.sqrt(abar) * x_t / (1 - abar))
     return torch.sigmoid(2 * math.sqrt(abar) * x_t / (1 - abar))
         This is p, the probability of +1. The mean is 2p − 1.

@@ -32,20 +32,14 @@ def _steps(*, noise: bool) -> list[tuple]:
     "float. A sample of N(m, v) is m + √v · noise.",
     lambda: _steps(noise=True),
     """
-    math.sqrt(variance) -> variance
-        The noise is multiplied by the variance instead of its root.
     math.sqrt(variance) -> math.sqrt(1 - schedule.alphas_cumprod[t] / schedule.alphas_cumprod[s])
         You use the larger variance 1−ᾱ_t/ᾱ_s, which adds noise even at s = 0. The posterior's own,
         from `q_posterior`, is smaller, and 0 there.
-    return mean
-        This is the mean alone. A sample is the mean plus √variance times noise.
     return dc.q_sample(x0_hat, s, noise, schedule)
         You noise x0_hat to s and forget x_t. That jumps to another image instead of going on from
         this one. `q_posterior` knows both.
     x_t, t, s, schedule) -> x_t, t, t - 1, schedule)
         You went to t − 1 instead of s. A step may be longer than 1.
-    (x0_hat, x_t, t, -> (x_t, x0_hat, t,
-        x_t and x0_hat have swapped places. `q_posterior` takes x0 first.
     math.sqrt(variance) -> math.sqrt(max(variance, 1e-4))
     math.sqrt(variance) -> math.sqrt(variance if s > 0 else 1e-4)
         At s = 0 you still add noise, and it would stay in the image. The variance is 0 there.
@@ -68,12 +62,6 @@ def ddpm_step(x_t, x0_hat, t, s, noise, schedule):
         This is x_t again. Compute eps with ᾱ_t, but put the image together with ᾱ_s.
     math.sqrt(1 - abar_s) -> math.sqrt(1 - abar_t)
         The second term keeps √(1−ᾱ_t), so none of the noise goes. Use √(1−ᾱ_s).
-    return (math.sqrt(abar_s) * x0_hat + math.sqrt(1 - abar_s) * eps).clamp(-1, 1)
-        You clamp x_s, which is noisy and may leave [-1, 1]. Clamp x0_hat, never x_s.
-    x_t - math.sqrt(abar_t) * x0_hat -> x_t - x0_hat
-        In eps you subtract all of x0_hat. x_t holds √ᾱ_t of it.
-    / math.sqrt(1 - abar_t) ->
-        eps is not divided by √(1−ᾱ_t), so it is too weak.
     return dc.q_posterior(x0_hat, x_t, t, s, schedule)[0]
         This is the mean of a DDPM step, without its noise. Eq. 12 puts all of √(1−ᾱ_s) eps back.
     """,
@@ -135,16 +123,12 @@ def _noises() -> list[tuple]:
     return (1 - w) * a + w * b
         You mix in a straight line. In the middle the variance of two noises falls to ½, and the
         image looks flat.
-    return (torch.sin((1 - w) * theta) * b + torch.sin(w * theta) * a) / torch.sin(theta)
-        You swapped the ends: w = 0 is a, w = 1 is b.
     theta = torch.acos( -> theta = (180 / math.pi) * torch.acos(
         The angle is in degrees. `sin` takes radians, as `acos` gives.
     / (a.norm() * b.norm()) ->
         `acos` got no cosine. a·b is one only after division by the lengths of a and b.
     return math.cos(w * math.pi / 2) * a + math.sin(w * math.pi / 2) * b
         θ is taken as 90°. Two noises only come near that, so measure it.
-    / torch.sin(theta) ->
-        The result is not divided by sin θ.
     torch.acos( -> (
         θ is not an angle yet. Take `acos` of the cosine.
     sin(w * theta) * b) / torch -> sin(w * theta) * b * (a.norm() / b.norm())) / a.norm() / torch
@@ -225,10 +209,6 @@ def _points() -> list[tuple]:
         This is −eps. Divide it by √(1−ᾱ_t) once more.
     / (1 - abar) -> / (1 - abar) ** 1.5
         This is −eps/(1−ᾱ_t), one division by √(1−ᾱ_t) too many.
-    / (1 - abar) ->
-        This is √ᾱ_t x0_hat − x_t without its division by 1−ᾱ_t.
-    math.sqrt(abar) * x0_hat -> x0_hat
-        x_t is compared with x0_hat itself. It holds √ᾱ_t of it.
     return x0_hat - x_t
         This is x0_hat − x_t, the way to the clean image, which is not yet a score.
     """,

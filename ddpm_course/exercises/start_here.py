@@ -106,8 +106,6 @@ def to_uint8(x):
     return math.ceil(images / batch_size)
     return images // batch_size
         You leave out the epochs. Every image is seen once in each of them.
-    return epochs * images
-        You leave out batch_size. One step works on a whole batch.
     return epochs * images / batch_size
         You can't do part of a step, so round up.
     return epochs * images // batch_size + 1

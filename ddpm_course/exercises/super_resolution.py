@@ -46,8 +46,6 @@ def _bytes() -> list[tuple]:
         The peak is 255², not 255, because it is compared with a *squared* error.
     255**2 -> 1
         The peak is missing. This is −10·log₁₀ of the error alone.
-    .square() -> .abs()
-        That is the mean absolute error. Square it instead.
     return error
         That is the mean squared error. Put it into the formula.
     """,
@@ -131,10 +129,9 @@ def _levels() -> list[tuple]:
         No noise was added.
     (dc.q_sample(small, -> (small + dc.q_sample(0 * small,
         The noise is added to the whole image. The image should shrink by √ᾱ, too.
-    dc.q_sample -> _rootless
+    return upsampled((a := schedule.alphas_cumprod[level].float()[:, None, None, None]) * small + \
+    (1 - a) * noise)
         The square roots are missing.
-    (small, level, noise, schedule)) -> (noise, level, small, schedule))
-        Signal and noise are swapped.
     (small, level, noise, schedule)) -> (small, (level - 1).clamp(min=0), noise, schedule))
         Every level is one too low. Level 0 means no noise, so take ᾱ of the level itself.
     return F.interpolate(dc.q_sample(small, level, noise, schedule), scale_factor=4)
@@ -148,27 +145,15 @@ def doubted(small, level, noise, schedule):
     return upsampled(dc.q_sample(small, level, noise, schedule))
 
 
-def _rootless(small: Tensor, level: Tensor, noise: Tensor, schedule: dc.NoiseSchedule) -> Tensor:
-    """Eq. 4 without its square roots."""
-    abar = schedule.alphas_cumprod[level].float()[:, None, None, None]
-    return abar * small + (1 - abar) * noise
-
-
 @exercises.add(
     "`small - downsampled(x0)` is missing from the guess, at the low resolution. Bring it to the "
     "high resolution and add it.",
     lambda: [(_large(), _small()), (_large()[:1, :, :8], 3 * _small()[:1, :, :2])],
     """
-    return x0
-        Nothing was changed.
     return upsampled(small)
         This is the upsampled low-resolution image. Every detail of the network is lost.
-    small - downsampled(x0) -> downsampled(x0) - small
-        The sign is wrong. Add what is missing, small minus downsampled.
     small - downsampled(x0) -> small
         The whole low-resolution image is added. Add only what is missing from it.
-    x0 + upsampled -> upsampled
-        This is the correction alone. Add it to x0.
     return (x0 + upsampled(small)) / 2
         The two are averaged. Change only what disagrees.
     upsampled(small - downsampled(x0)) -> F.interpolate(small - downsampled(x0), scale_factor=4)
@@ -176,8 +161,6 @@ def _rootless(small: Tensor, level: Tensor, noise: Tensor, schedule: dc.NoiseSch
         `upsampled`.
     downsampled(x0) -> x0[..., ::4, ::4]
         The guess is downsampled by skipping pixels. Use `downsampled`.
-    return (x0 + upsampled(small - downsampled(x0))).clamp(-1, 1)
-        Don't clip here. That comes at the end.
     """,
 )
 def held_to(x0, small):

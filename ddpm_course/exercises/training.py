@@ -129,10 +129,6 @@ def _batches() -> list[tuple]:
         The network received t. It counts from 0, so give it t − 1.
     net(x_t, t - 1) -> net(x_t, t / schedule.T)
         The network received t / T. Give it the whole number t − 1.
-    .mean() -> .sum()
-        You summed. A mean does not grow with the number of pixels.
-    .square() -> .abs()
-        The error is not squared, it is absolute.
     .mean() -> .mean().item()
         `.item()` comes too early: `backward` needs the tensor. Use it at the end.
     """,
@@ -165,8 +161,6 @@ def training_step(net, optimizer, x0, t, noise, schedule):
         The rate falls during warm-up. It should rise, for random weights have wild gradients.
     return learning_rate
         It is the full rate from the first step on, when the gradients are at their wildest.
-    learning_rate * ->
-        This is the share alone, whatever `learning_rate` is. Multiply by it.
     (step + 1) / -> (step + 1) //
         The rate is 0 all through warm-up. `//` cuts fractions off, so use `/`.
     max(warmup_steps, 1) -> warmup_steps
@@ -214,8 +208,6 @@ def _test_without_gradient(f) -> None:
         You add up norms. Over all it is the root of the sum of all squares.
     sum(g.square().sum().item() for g in gradients) ** 0.5 -> max(g.norm() for g in gradients)
         You take the norm of the longest tensor. Take one norm over all of them.
-    longest / norm if -> norm / longest if
-        The factor is upside down. It is longest/norm.
     longest / norm if -> 1 / norm if
         The norm over all comes out as 1. Multiply by `longest`.
     return gradients
@@ -251,10 +243,6 @@ def _averages() -> list[tuple]:
         These are the weights of this step. Those of earlier ones are lost.
     decay * a + (1 - decay) * w -> a
         The average does not move.
-    (1 - decay) * w -> w
-        The weights lack the factor 1 − decay, so the average grows to many times them.
-    decay * a -> a
-        The average lacks the factor `decay`, so it grows without end.
     decay * a + (1 - decay) * w -> a + w
         You add the weights up, and a sum grows without end.
     decay * a + (1 - decay) * w -> 0.9 * a + 0.1 * w

@@ -71,8 +71,6 @@ def _images() -> list[tuple]:
         All channels are one group, so `groups` is not used.
     unbiased=False -> unbiased=True
         The variance divides by n − 1. Divide by n (`unbiased=False`).
-    g - mean -> g
-        The mean is not subtracted.
     groups, -1 -> x.shape[1] // groups, groups, -1; \
     mean(dim=2 -> mean(dim=(1, 3); var(dim=2 -> var(dim=(1, 3)
         A group takes every fourth channel. It should be made of neighbours.
@@ -179,17 +177,11 @@ def residual_block(x, emb, block):
         tuple(2 * randn(*shape, seed=seed) for seed in range(3)) for shape in ((2, 5, 4), (1, 3, 6))
     ],
     """
-    / math.sqrt(q.shape[-1]) ->
-        The products are not divided by √D.
-    math.sqrt(q.shape[-1]) -> q.shape[-1]
-        The products are divided by D. Divide by its root.
     dim=-1 -> dim=1
         Softmax runs over the asking pixels. The weights of *one* asking pixel, over the last axis,
         must sum to 1.
     scores.softmax(dim=-1) -> scores
         There is no softmax. The weights of a pixel must be positive and sum to 1.
-    q @ k.mT -> k @ q.mT
-        Queries and keys have swapped their roles.
     """,
     tolerance=1e-4,
 )
@@ -243,12 +235,8 @@ def unet(x, t, net):
     "Every output channel has its own kernel over all inputs.",
     lambda: [(8, 16, 3), (5, 7, 2)],
     """
-    + out_channels ->
-        The biases are missing. There is one for each output channel.
     + out_channels -> + in_channels
         There is one bias for each *output* channel.
-    kernel**2 -> kernel
-        A kernel of size k has k × k weights.
     """,
 )
 def conv_parameters(in_channels, out_channels, kernel):

@@ -1,6 +1,6 @@
 """Answers that are wrong, beyond the slips in the exercises, and unusual answers that are right.
 
-Each is a change of the solution, written as in `ddpm_course.exercises.checking.changed`, above the
+Each is a change of the solution, written as in `ddpm_course.exercises.slips.changed`, above the
 words that the verdict must contain.
 """
 
@@ -24,6 +24,8 @@ WRONG = {
             it's right in other cases, but not for the shape (1, 3, 10, 10)
         """,
     "steps_of": """
+        return epochs * images
+            You don't divide by `batch_size`.
         return float(math.ceil(epochs * images / batch_size))
             it returned a float. This is a count
         return str(math.ceil(epochs * images / batch_size))
@@ -32,6 +34,12 @@ WRONG = {
             it's right in other cases, but not for epochs = 2, images = 64, batch_size = 32
         """,
     "noise_step": """
+        math.sqrt(1 - beta) * x -> (1 - beta) * x
+            A square root is missing
+        betas[t] -> betas[t - 1]
+            You read the schedule at t − 1 instead of t
+        betas[t] -> betas[t + 1]
+            You read the schedule at t + 1 instead of t
         * noise -> * torch.randn_like(x)
             Use the `noise` you're given
         return x.mul_(math.sqrt(1 - beta)) + math.sqrt(beta) * noise
@@ -58,6 +66,18 @@ WRONG = {
             where
         """,
     "q_sample": """
+        alphas_cumprod[t] -> alphas_cumprod[t - 1]
+            You read the schedule at t − 1 instead of t
+        alphas_cumprod[t] -> alphas_cumprod[t + 1]
+            You read the schedule at t + 1 instead of t
+        (1 - abar).sqrt() * noise -> (1 - abar) * noise
+            A square root is missing
+        abar.sqrt() * x0 -> abar * x0
+            A square root is missing
+        return (1 - abar).sqrt() * x0 + abar.sqrt() * noise
+            `x0` and `noise` have swapped places.
+        (1 - abar).sqrt() * noise -> noise
+            The factor `(1 - ᾱ_t).sqrt()` is missing.
         .to(x0.dtype) ->
             come as float64 instead of float32
         * noise -> * torch.randn_like(noise)
@@ -70,6 +90,8 @@ WRONG = {
             you write into schedule, which the caller needs. The schedule is shared
         """,
     "cosine_alphas_cumprod": """
+        .cos() ** 2 -> .cos()
+            This is the square root of the right result.
         , dtype=torch.float64 ->
             come as float32 instead of float64
         u + s) / (1 + s) -> u + 0.008) / 1.008
@@ -92,6 +114,14 @@ WRONG = {
             You return ᾱ_T
         """,
     "q_posterior": """
+        return from_x_t * x0 + from_x0 * x_t, variance
+            `x0` and `x_t` have swapped places.
+        math.sqrt(abar_before) -> abar_before
+            A square root is missing
+        math.sqrt(1 - beta) -> (1 - beta)
+            A square root is missing
+        math.sqrt(abar_before) -> abar_before; math.sqrt(1 - beta) -> (1 - beta)
+            A square root is missing
         x0 + from_x_t * x_t, variance -> x0 + from_x_t * x_t + 0 * variance * torch.randn(()), 2
             in place 2 of the results, it returns 2 where
         + from_x_t * x_t -> + from_x_t * x_t + torch.randn_like(x_t)
@@ -102,10 +132,30 @@ WRONG = {
             in place 2 of the results, the result has shape (4, 3), and one number is expected
         """,
     "kl_gaussians": """
+        0.5 * ->
+            The factor `0.5` is missing.
+        distance - 1 -> distance
+            `− 1` is missing.
+        - torch.log(ratio) ->
+            `− torch.log(ratio)` is missing.
+        - torch.log(ratio) -> + torch.log(ratio)
+            `torch.log(ratio)` has the wrong sign.
+        ** 2 / variance_2 -> ** 2
+            You don't divide by `variance_2`.
         return (0.5 * (ratio + distance - 1 - torch.log(ratio))).mean()
             the result has shape (), and (4, 3) is expected
         """,
     "x0_from_eps": """
+        math.sqrt(1 - abar) * eps -> (1 - abar) * eps
+            A square root is missing
+        / math.sqrt(abar) -> / abar
+            A square root is missing
+        (x_t - math -> (x_t + math
+            `√(1 - ᾱ_t) * eps` has the wrong sign.
+        / math.sqrt(abar) ->
+            You don't divide by `√(ᾱ_t)`.
+        / math.sqrt(abar) -> * math.sqrt(abar)
+            You multiply by `√(ᾱ_t)`. Divide.
         alphas_cumprod[t] -> alphas_cumprod[t - 1]
             at t − 1 instead of t
         alphas_cumprod[t] -> alphas_cumprod[t + 1]
@@ -118,12 +168,28 @@ WRONG = {
             `x_t` and `eps` have swapped places
         """,
     "x0_from_v": """
+        x_t - math -> x_t + math
+            `√(1 - ᾱ_t) * v` has the wrong sign.
+        return abar * x_t - (1 - abar) * v
+            A square root is missing
+        math.sqrt(abar) -> abar
+            A square root is missing
+        math.sqrt(1 - abar) -> (1 - abar)
+            A square root is missing
         return math.sqrt(1 - abar) * v - math.sqrt(abar) * x_t
             The sign is wrong: every value should be negated
         return (math.sqrt(abar) * x_t - math.sqrt(1 - abar) * v) ** 2
             the square of the right result
         """,
     "diffusion_loss": """
+        x_t = abar.sqrt() * x0 + (1 - abar).sqrt() -> x_t = abar * x0 + (1 - abar)
+            A square root is missing
+        x_t = abar.sqrt() -> x_t = abar
+            A square root is missing
+        (1 - abar).sqrt() -> (1 - abar)
+            A square root is missing
+        .mean() -> .sum()
+            You take the sum where the mean is needed.
         ** 2).mean() -> ** 2).mean().item()
             The loss has no gradient
         predicted = net(x_t, t - 1) -> predicted = x_t
@@ -134,11 +200,17 @@ WRONG = {
             x_t is float64
         """,
     "two_point_denoiser": """
+        math.sqrt(abar) * ->
+            The factor `√(ᾱ_t)` is missing.
+        / (1 - abar) ->
+            You don't divide by `1 - ᾱ_t`.
         torch.tanh(math.sqrt(abar) * x_t / (1 - abar)) -> \
         (lambda u: (u.exp() - (-u).exp()) / (u.exp() + (-u).exp()))(x_t * abar**0.5 / (1 - abar))
             but not for t = 1: the result holds NaN
         """,
     "group_norm": """
+        g - mean -> g
+            `− mean` is missing.
         - mean) / torch -> - mean).div_(2) / torch
             Every value is 0.5 times
         """,
@@ -151,6 +223,10 @@ WRONG = {
             you call the UNet as a whole
         """,
     "conv_parameters": """
+        + out_channels ->
+            `+ out_channels` is missing.
+        kernel**2 -> kernel
+            `kernel` lacks the power `2`.
         return 1168
             it's right in other cases, but not for in_channels = 5
         """,
@@ -181,10 +257,16 @@ WRONG = {
             The times are the same at every call
         """,
     "training_step": """
+        .square() -> .abs()
+            You take the absolute value of `net(x_t, t - 1) - noise`. Square it.
+        .mean() -> .sum()
+            You take the sum where the mean is needed.
         - noise) -> - torch.randn_like(noise))
             Use the `noise` you're given
         """,
     "clip_gradients": """
+        longest / norm if -> norm / longest if
+            The fraction `longest / norm` is upside down.
         longest / norm if -> 0.5 * longest / norm if
             value 1 is
         return (factor * g for g in gradients)
@@ -201,6 +283,10 @@ WRONG = {
             where
         """,
     "ema_update": """
+        (1 - decay) * w -> w
+            The factor `1 - decay` is missing.
+        decay * a -> a
+            The factor `decay` is missing.
         return [a.lerp_(w, 1 - decay) for a, w in zip(average, weights, strict=True)]
             you write into average
         return [decay * average[0] + (1 - decay) * weights[0], *(a.clone() for a in average[1:])]
@@ -238,12 +324,24 @@ WRONG = {
             (60,) was expected
         """,
     "ddpm_step": """
+        math.sqrt(variance) -> variance
+            A square root is missing
+        return mean
+            `+ √(variance) * noise` is missing.
+        (x0_hat, x_t, t, -> (x_t, x0_hat, t,
+            `x_t` and `x0_hat` have swapped places.
         * noise -> * torch.randn_like(x_t)
             Use the `noise` you're given
         t, s, schedule) -> t, s, dc.linear_schedule(1000))
             it's right in other cases, but not for t = 30, s = 10
         """,
     "ddim_step": """
+        return (math.sqrt(abar_s) * x0_hat + math.sqrt(1 - abar_s) * eps).clamp(-1, 1)
+            You clip the result to [−1, 1]. That is not this function's job.
+        x_t - math.sqrt(abar_t) * x0_hat -> x_t - x0_hat
+            The factor `√(ᾱ_t)` is missing.
+        / math.sqrt(1 - abar_t) ->
+            You don't divide by `√(1 - ᾱ_t)`.
         eps = ( -> eps = torch.randn_like(x_t) + 0 * (
             Everything you need is in the arguments
         math.sqrt(abar_t) * x0_hat -> math.sqrt(abar_t) * (x0_hat := x0_hat.clamp(-1, 1))
@@ -282,10 +380,24 @@ WRONG = {
             you write into x_s
         """,
     "frechet_diagonal": """
+        .sum() -> .mean()
+            You take the mean where the sum is needed.
         return 2 * (means + stds).sum()
             where
         """,
     "kernel_distance": """
+        2 * kernel -> kernel
+            The factor `2` is missing.
+        - 2 * -> + 2 *
+            `2 * kernel(a, b).mean()` has the wrong sign.
+        ** 3 ->
+            `x @ y.T / x.shape[1] + 1` lacks the power `3`.
+        / x.shape[1] ->
+            You don't divide by `x.shape[1]`.
+        + 1) -> )
+            `+ 1` is missing.
+        return (within(a) + within(b) - 2 * kernel(a, b).mean()) ** 0.5
+            This is the square root of the right result.
         return kernel(a, a)
             the result has shape (7, 7), and one number is expected
         return (within(a) + within(b) - 2 * kernel(a, b).mean()) / 2
@@ -314,12 +426,24 @@ WRONG = {
             the result has shape (3, 3)
         """,
     "gaussian_bits": """
+        0.5 * ->
+            The factor `0.5` is missing.
+        .square() ->
+            The square of `mean_q - mean_p` is missing.
+        - math.log(ratio) -> + math.log(ratio)
+            `math.log(ratio)` has the wrong sign.
+        - 1 ->
+            `− 1` is missing.
+        .mean() -> .sum()
+            You take the sum where the mean is needed.
         / math.log(2) -> / math.log(10)
             Every value is 0.301 times
         return nats.mean().item() / math.log(2)
             it returned a float, and a torch tensor is expected
         """,
     "nearer_share": """
+        .mean() -> .sum()
+            You take the sum where the mean is needed.
         return (drawn < held_out.median()).double().mean()
             it returns
         """,
@@ -354,12 +478,22 @@ WRONG = {
             A species is hidden as a whole
         """,
     "guide": """
+        x0_without + scale -> x0_without - scale
+            `scale * (x0_with_y - x0_without)` has the wrong sign.
+        x0_without + scale -> scale
+            `x0_without` is missing.
+        return (x0_without + scale * (x0_with_y - x0_without)).clamp(-1, 1)
+            You clip the result to [−1, 1]. That is not this function's job.
         return (x0_with_y + x0_without) / 2
             for scale =
         return x0_with_y if scale <= 1 else x0_without + scale * (x0_with_y - x0_without)
             it's right in other cases, but not for scale = 0
         """,
     "sharpened": """
+        return product
+            You don't divide by `torch.trapezoid(product, grid)`.
+        density * ->
+            The factor `density` is missing.
         class_share**scale -> class_share ** (1 / scale)
             for scale = 3
         """,
@@ -381,6 +515,8 @@ WRONG = {
             for mix = 0.7
         """,
     "psnr": """
+        .square() -> .abs()
+            You take the absolute value of `a.float() - b.float()`. Square it.
         return 255 / error
             where
         """,
@@ -390,8 +526,44 @@ WRONG = {
             where
         """,
     "held_to": """
+        return x0
+            You return `x0` as it came.
+        small - downsampled(x0) -> downsampled(x0) - small
+            `upsampled(small - downsampled(x0))` has the wrong sign.
+        x0 + upsampled -> upsampled
+            `x0` is missing.
+        return (x0 + upsampled(small - downsampled(x0))).clamp(-1, 1)
+            You clip the result to [−1, 1]. That is not this function's job.
         x0 + upsampled -> x0 + 0.5 * upsampled
             where
+        """,
+    "attention": """
+        / math.sqrt(q.shape[-1]) ->
+            You don't divide by `√(q.shape[-1])`.
+        math.sqrt(q.shape[-1]) -> q.shape[-1]
+            A square root is missing
+        q @ k.mT -> k @ q.mT
+            `q` and `k` have swapped places.
+        """,
+    "slerp": """
+        return (torch.sin((1 - w) * theta) * b + torch.sin(w * theta) * a) / torch.sin(theta)
+            `a` and `b` have swapped places.
+        / torch.sin(theta) ->
+            You don't divide by `torch.sin(theta)`.
+        """,
+    "score": """
+        / (1 - abar) ->
+            You don't divide by `1 - ᾱ_t`.
+        math.sqrt(abar) * x0_hat -> x0_hat
+            The factor `√(ᾱ_t)` is missing.
+        """,
+    "warm_up": """
+        learning_rate * ->
+            The factor `learning_rate` is missing.
+        """,
+    "doubted": """
+        (small, level, noise, schedule)) -> (noise, level, small, schedule))
+            `small` and `noise` have swapped places.
         """,
     "repair_1": """
         return Change("schedules.timesteps", "return", "return")
