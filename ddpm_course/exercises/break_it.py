@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from ddpm_course import lab
 from ddpm_course.data.images import to_unit
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.exercises.checking import Exercises, Wrong, close, require
@@ -182,60 +183,60 @@ def _add(number: int, hint: str):
 @_add(1, "Where does each step end, and where does the next one begin? The grid `ts` has both.")
 def repair_1():
     """The wrong line in patient 1, and the right one."""
-    return Change("samplers.ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
+    return lab.Change("samplers.ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
 
 
 @_add(2, "After the last step nothing removes noise any more.")
 def repair_2():
     """The wrong line in patient 2, and the right one."""
     before = "mean + step_variance**0.5 * randn_like(x, generator)"
-    return Change("samplers.ddpm", before, before + " if s > 0 else mean")
+    return lab.Change("samplers.ddpm", before, before + " if s > 0 else mean")
 
 
 @_add(3, "A byte of 0 must become −1, a byte of 255 must become 1.")
 def repair_3():
     """The wrong line in patient 3, and the right one."""
-    return Change("data.images.to_unit", "/ 255", "/ 127.5 - 1")
+    return lab.Change("data.images.to_unit", "/ 255", "/ 127.5 - 1")
 
 
 @_add(4, "Noise is multiplied by a standard deviation.")
 def repair_4():
     """The wrong line in patient 4, and the right one."""
-    return Change("samplers.ddpm", "step_variance * randn_like", "step_variance**0.5 * randn_like")
+    return lab.Change("samplers.ddpm", "step_variance * randn", "step_variance**0.5 * randn")
 
 
 @_add(5, "Between 0.996 and 1 the format bfloat16 has no number at all.")
 def repair_5():
     """The wrong line in patient 5, and the right one."""
-    return Change("schedules.NoiseSchedule.__post_init__", "table.bfloat16().double()", "table")
+    return lab.Change("schedules.NoiseSchedule.__post_init__", "table.bfloat16().double()", "table")
 
 
 @_add(6, "Images are in [-1, 1]. Is x_t?")
 def repair_6():
     """The wrong line in patient 6, and the right one."""
-    return Change("samplers.dpm_solver_pp_2m", "denoise(x.clamp(-1, 1), t)", "denoise(x, t)")
+    return lab.Change("samplers.dpm_solver_pp_2m", "denoise(x.clamp(-1, 1), t)", "denoise(x, t)")
 
 
 @_add(7, "At the n-th update no more than (1 + n)/(10 + n) of the old average should be kept.")
 def repair_7():
     """The wrong line in patient 7, and the right one."""
     warm = "decay = min(self.decay, (1 + self.updates) / (10 + self.updates))"
-    return Change("training.ema.EMA.update", "decay = self.decay", warm)
+    return lab.Change("training.ema.EMA.update", "decay = self.decay", warm)
 
 
 @_add(8, "Signal and noise of one x_t belong to one time.")
 def repair_8():
     """The wrong line in patient 8, and the right one."""
-    return Change("diffusion.Denoiser.loss", "t - 1, x0)", "t, x0)")
+    return lab.Change("diffusion.Denoiser.loss", "t - 1, x0)", "t, x0)")
 
 
 @_add(9, "`torch.randint(low, high)` never draws `high`.")
 def repair_9():
     """The wrong line in patient 9, and the right one."""
-    return Change("training.loop._gradients", "torch.randint(1, T,", "torch.randint(1, T + 1,")
+    return lab.Change("training.loop._gradients", "torch.randint(1, T,", "torch.randint(1, T + 1,")
 
 
 @_add(10, "GroupNorm subtracts each group's mean. The time shifts a channel as a whole.")
 def repair_10():
     """The wrong line in patient 10, and the right one."""
-    return Change("unet.norm_groups", "min(channels) >= g", "min(channels) >= 4 * g")
+    return lab.Change("unet.norm_groups", "min(channels) >= g", "min(channels) >= 4 * g")

@@ -117,10 +117,12 @@ def _run(cells: list[str], name: str, imports: str, module: str, timeout: int) -
         process.start()
         theirs.close()
         try:
-            if not ours.poll(IMPORT_SECONDS):
-                raise ValueError("the imports of the notebook that was given out do not end.")
-            if failed := ours.recv():
-                raise ValueError(f"the imports of the notebook that was given out fail: {failed}")
+            failed = ours.recv() if ours.poll(IMPORT_SECONDS) else "they do not end"
+        except EOFError:
+            failed = "they end the Python process"
+        try:
+            if failed:
+                raise ValueError(f"the imports of the notebook that was given out fail: {failed}.")
             if not ours.poll(timeout):
                 return "wrong", f"it ran for more than {timeout} s."
             return ours.recv()

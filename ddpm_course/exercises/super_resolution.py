@@ -6,7 +6,6 @@ from torch import Tensor
 
 import ddpm_course as dc
 from ddpm_course.exercises.checking import Exercises, randn
-from ddpm_course.super_resolution.model import downsampled, upsampled
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -87,26 +86,26 @@ def block_mean(large):
 
 
 @exercises.add(
-    "`torch.cat([a, b], dim=1)` joins channels; `upsampled(small)` is the b.",
+    "`torch.cat([a, b], dim=1)` joins channels; `dc.upsampled(small)` is the b.",
     lambda: [(_large(), _small()), (_large()[:1, :, :8], _small()[:1, :, :2])],
     """
     dim=1 -> dim=0
         They are stacked as more images. Join the *channels*, dimension 1.
-    return x_t + upsampled(small)
+    return x_t + dc.upsampled(small)
         Three channels came. Keep the two images apart, six channels in all.
-    x_t, upsampled(small) -> upsampled(small), x_t
+    x_t, dc.upsampled(small) -> dc.upsampled(small), x_t
         The low-resolution image comes first. The noisy one should.
-    upsampled(small) -> F.interpolate(small, scale_factor=4)
+    dc.upsampled(small) -> F.interpolate(small, scale_factor=4)
         The low-resolution pixels are repeated as squares. Use `upsampled`, which is smooth.
-    upsampled(small) -> small.repeat(1, 1, 4, 4)
+    dc.upsampled(small) -> small.repeat(1, 1, 4, 4)
         The low-resolution image is tiled. Enlarge it, with `upsampled`.
-    upsampled(small) -> small
+    dc.upsampled(small) -> small
         The two have different sizes. Enlarge the low-resolution image with `upsampled`.
     """,
 )
 def network_input(x_t, small):
     """x_t f[N,3,4H,4W] and small f[N,3,H,W] -> f[N,6,4H,4W]."""
-    return torch.cat([x_t, upsampled(small)], dim=1)
+    return torch.cat([x_t, dc.upsampled(small)], dim=1)
 
 
 def _levels() -> list[tuple]:
@@ -125,12 +124,12 @@ def _levels() -> list[tuple]:
     """
     return dc.q_sample(small, level, noise, schedule)
         It is still small. The network needs it upsampled.
-    return upsampled(small)
+    return dc.upsampled(small)
         No noise was added.
     (dc.q_sample(small, -> (small + dc.q_sample(0 * small,
         The noise is added to the whole image. The image should shrink by √ᾱ, too.
-    return upsampled((a := schedule.alphas_cumprod[level].float()[:, None, None, None]) * small + \
-    (1 - a) * noise)
+    return dc.upsampled((a := schedule.alphas_cumprod[level].float()[:, None, None, None]) * small \
+    + (1 - a) * noise)
         The square roots are missing.
     (small, level, noise, schedule)) -> (small, (level - 1).clamp(min=0), noise, schedule))
         Every level is one too low. Level 0 means no noise, so take ᾱ of the level itself.
@@ -142,27 +141,28 @@ def _levels() -> list[tuple]:
 )
 def doubted(small, level, noise, schedule):
     """Low-resolution images f[N,3,H,W], noised to levels i64[N] and upsampled: f[N,3,4H,4W]."""
-    return upsampled(dc.q_sample(small, level, noise, schedule))
+    return dc.upsampled(dc.q_sample(small, level, noise, schedule))
 
 
 @exercises.add(
-    "`small - downsampled(x0)` is missing from the guess, at the low resolution. Bring it to the "
-    "high resolution and add it.",
+    "`small - dc.downsampled(x0)` is missing from the guess, at the low resolution. Bring it to "
+    "the high resolution and add it.",
     lambda: [(_large(), _small()), (_large()[:1, :, :8], 3 * _small()[:1, :, :2])],
     """
-    return upsampled(small)
+    return dc.upsampled(small)
         This is the upsampled low-resolution image. Every detail of the network is lost.
-    small - downsampled(x0) -> small
+    small - dc.downsampled(x0) -> small
         The whole low-resolution image is added. Add only what is missing from it.
-    return (x0 + upsampled(small)) / 2
+    return (x0 + dc.upsampled(small)) / 2
         The two are averaged. Change only what disagrees.
-    upsampled(small - downsampled(x0)) -> F.interpolate(small - downsampled(x0), scale_factor=4)
+    dc.upsampled(small - dc.downsampled(x0)) -> \
+    F.interpolate(small - dc.downsampled(x0), scale_factor=4)
         The correction is enlarged by repeating pixels, which leaves edges between the blocks. Use
         `upsampled`.
-    downsampled(x0) -> x0[..., ::4, ::4]
+    dc.downsampled(x0) -> x0[..., ::4, ::4]
         The guess is downsampled by skipping pixels. Use `downsampled`.
     """,
 )
 def held_to(x0, small):
     """The guess f[N,3,4H,4W], made consistent with the low-resolution image f[N,3,H,W]."""
-    return x0 + upsampled(small - downsampled(x0))
+    return x0 + dc.upsampled(small - dc.downsampled(x0))

@@ -521,20 +521,20 @@ WRONG = {
             where
         """,
     "network_input": """
-        upsampled(small) -> \
+        dc.upsampled(small) -> \
         torch.nn.functional.interpolate(small, scale_factor=4, mode="bilinear")
             where
         """,
     "held_to": """
         return x0
             You return `x0` as it came.
-        small - downsampled(x0) -> downsampled(x0) - small
-            `upsampled(small - downsampled(x0))` has the wrong sign.
-        x0 + upsampled -> upsampled
+        small - dc.downsampled(x0) -> dc.downsampled(x0) - small
+            `dc.upsampled(small - dc.downsampled(x0))` has the wrong sign.
+        x0 + dc.upsampled -> dc.upsampled
             `x0` is missing.
-        return (x0 + upsampled(small - downsampled(x0))).clamp(-1, 1)
+        return (x0 + dc.upsampled(small - dc.downsampled(x0))).clamp(-1, 1)
             You clip the result to [−1, 1]. That is not this function's job.
-        x0 + upsampled -> x0 + 0.5 * upsampled
+        x0 + dc.upsampled -> x0 + 0.5 * dc.upsampled
             where
         """,
     "attention": """
@@ -566,15 +566,15 @@ WRONG = {
             `small` and `noise` have swapped places.
         """,
     "repair_1": """
-        return Change("schedules.timesteps", "return", "return")
+        return lab.Change("schedules.timesteps", "return", "return")
             schedules.timesteps is healthy in patient 1
-        return Change("ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
+        return lab.Change("ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
             or is not its full name
         "pairwise(ts)" -> "((t, t - 2) for t in ts[:-2])"
             Patient 1 is not well yet. The probe 'end of the walk'
         """,
     "repair_2": """
-        return Change("samplers.ddpm", before, "mean")
+        return lab.Change("samplers.ddpm", before, "mean")
             Patient 2 is not well yet. The probe 'width of a bell'
         return "add no noise at the last step"
             A repair is a Change(where, before, after)
@@ -588,13 +588,13 @@ WRONG = {
     "repair_4": """
         step_variance**0.5 -> step_variance**2
             Patient 4 is not well yet. The probe 'width of a bell'
-        return Change("samplers.ddpm", "sigma**2", "sigma")
+        return lab.Change("samplers.ddpm", "sigma**2", "sigma")
             `sigma**2` stands 0 times in samplers.ddpm
         """,
     "repair_5": """
-        return Change("schedules.NoiseSchedule.__post_init__", ".bfloat16()", ".half()")
+        return lab.Change("schedules.NoiseSchedule.__post_init__", ".bfloat16()", ".half()")
             Patient 5 is not well yet
-        return Change("schedules.NoiseSchedule.__post_init__", "table.bfloat16()", "table.float()")
+        "table.bfloat16().double()", "table" -> "table.bfloat16()", "table.float()"
             on other inputs schedules.NoiseSchedule
         """,
     "repair_6": """
@@ -604,13 +604,13 @@ WRONG = {
             on other inputs samplers.dpm_solver_pp_2m
         """,
     "repair_7": """
-        return Change("training.ema.EMA.update", "decay = self.decay", "decay = self.decay**0.5")
+        min(self.decay, (1 + self.updates) / (10 + self.updates)) -> self.decay**0.5
             Patient 7 is not well yet. The probe 'memory of the start'
-        return Change("training.ema.EMA.update", "decay = self.decay", "decay = 0.24")
+        return lab.Change("training.ema.EMA.update", "decay = self.decay", "decay = 0.24")
             on other inputs training.ema.EMA
         """,
     "repair_8": """
-        return Change("diffusion.Denoiser.loss", "alphas_cumprod", "alphas_cumprod")
+        return lab.Change("diffusion.Denoiser.loss", "alphas_cumprod", "alphas_cumprod")
             The repair is not possible
         """,
     "repair_9": """
