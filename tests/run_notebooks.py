@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nbclient import NotebookClient
 
-from ddpm_course.exercises.handed_in import exercise_name
+from ddpm_course.exercises.grading import exercise_name
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))

@@ -21,12 +21,11 @@ def grade_command(
     overwrite: Overwrite = False,
 ) -> None:
     """Check the answers in notebooks that learners have handed in. It runs their code."""
-    from ddpm_course.exercises.grading import Grade, grade
-    from ddpm_course.exercises.handed_in import exercise_names, read_notebook
+    from ddpm_course.exercises.grading import Grade, exercise_names, grade, read_notebook
 
     refuse_to_write(out, overwrite, "grades.csv")
     ours = read_notebook(given)
-    rows = [("file", "exercise", "mark", "why", "look at", "answer")]
+    rows = [("file", "exercise", "mark", "why", "answer")]
     for path in tqdm(handed_in, unit="notebook", disable=None):
         try:
             theirs = read_notebook(path)
@@ -34,13 +33,10 @@ def grade_command(
             grades = [Grade(name, "not attempted", str(error)) for name in exercise_names(ours)]
         else:
             grades = grade(theirs, ours, timeout)
-        rows += [
-            (str(path), g.exercise, g.mark, g.why, ", ".join(g.look_at), g.answer) for g in grades
-        ]
+        rows += [(str(path), g.exercise, g.mark, g.why, g.answer) for g in grades]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(rows)
         write_text(out, text.getvalue())  # after each, so that Ctrl-C loses none
         counts = Counter(g.mark for g in grades)
-        counts["to look at"] = sum(bool(g.look_at) for g in grades)
         tqdm.write(f"{path}: " + ", ".join(f"{number} {mark}" for mark, number in counts.items()))
     typer.echo(f"{len(rows) - 1} answers in {out}")

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from ddpm_course import lab
 from ddpm_course.data.images import to_unit
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.exercises.checking import Exercises, Wrong, close, require
@@ -46,8 +47,9 @@ def patient(number: int) -> AbstractContextManager[None]:
 
 
 def examine(number: int, *names: str) -> None:
-    """Asks the patient the probes of those names, and prints the answers beside what is right.
-    Without names it prints what each of them asks.
+    """Prints the patient's answers to those probes beside the right ones.
+
+    Without names it prints the question of every probe.
     """
     for name in names or PROBES:
         _require_probe(name)
@@ -69,7 +71,7 @@ def listing(number: int, where: str) -> None:
 
 
 def board() -> None:
-    """Asks every probe of every patient: prints who notices whom, and the tests they stand for."""
+    """Prints which probe notices which patient, and the test in the package like each probe."""
     print("patient " + " ".join(f"{number:>2}" for number in PATIENTS))
     answers = {number: _ill(_fault(number)) for number in PATIENTS}
     for name in PROBES:
@@ -92,14 +94,14 @@ def _fault(number: int) -> Change:
 
 
 def _ill(*changes: Change) -> dict[str, float]:
-    """What the probes say that are not right with these changes made."""
+    """The probes that fail with these changes made, and their answers."""
     with changed(*changes):
         answers = {name: probe.ask() for name, probe in PROBES.items()}
     return {name: value for name, value in answers.items() if not PROBES[name].right(value)}
 
 
 class _Echo(nn.Module):
-    """Answers with what it is shown."""
+    """Returns its input."""
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         return x
@@ -128,33 +130,34 @@ ANSWERS: dict[int, Callable[[], Tensor]] = {
     9: lambda: torch.tensor(sampled_times()),
     10: lambda: torch.tensor([norm_groups(widths) for widths in WIDTHS]),
 }
-"""More than a probe asks: what a repaired package must answer as the healthy one does."""
+"""More than a probe asks: here too a repaired package must answer as the healthy one does."""
 
 
-def _mends(number: int) -> Callable[[Callable], None]:
-    """A test that after the repair the patient's answers are right, to all probes and beyond."""
+def _heals(number: int) -> Callable[[Callable], None]:
+    """A test that the repaired patient answers rightly, to all probes and beyond."""
 
     def test(f: Callable) -> None:
         repair = f()
         require(
             isinstance(repair, Change),
-            "a repair is a Change(where, before, after): the function, the piece of it that is "
-            "wrong, and what should stand there.",
+            "A repair is a Change(where, before, after): the function, the wrong piece of it, and "
+            "the right one.",
         )
         fault = _fault(number)
         require(
             repair.where == fault.where,
-            f"{repair.where} is as healthy in patient {number} as in the package: look elsewhere.",
+            f"{repair.where} is healthy in patient {number}, or is not its full name. Look "
+            "elsewhere, or name it as `listing` does.",
         )
         try:
             with changed(fault, repair):
                 pass
         except ValueError as error:
-            raise Wrong(f"the repair cannot be made. {error}") from error
+            raise Wrong(f"The repair is not possible. {error}") from error
         for name, value in _ill(fault, repair).items():
             raise Wrong(
-                f"patient {number} is not well yet: the probe '{name}' says {value:.4g}, and right "
-                f"is {PROBES[name].low:g} to {PROBES[name].high:g}."
+                f"Patient {number} is not well yet. The probe '{name}' returns {value:.4g}, and "
+                f"{PROBES[name].low:g} to {PROBES[name].high:g} is right."
             )
         with torch.random.fork_rng(devices=[]):
             healthy = ANSWERS[number]()
@@ -162,74 +165,74 @@ def _mends(number: int) -> Callable[[Callable], None]:
                 answer = ANSWERS[number]()
         require(
             close(answer, healthy, 1e-6),
-            f"every probe is content, but on other inputs {fault.where} does not answer as the "
-            "healthy package does: mend the rule, not the one case.",
+            f"Every probe passes, but on other inputs {fault.where} does not answer as the healthy "
+            "package does. Repair the rule, not the one case.",
         )
 
     return test
 
 
 def _add(number: int, hint: str):
-    return exercises.add(_mends(number), hint)
+    return exercises.add(hint, test=_heals(number))
 
 
 @_add(1, "Where does each step end, and where does the next one begin? The grid `ts` has both.")
 def repair_1():
-    """The line that is wrong in patient 1, and what should stand there."""
-    return Change("samplers.ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
+    """The wrong line in patient 1, and the right one."""
+    return lab.Change("samplers.ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
 
 
-@_add(2, "After the last step nothing comes that could take noise away.")
+@_add(2, "After the last step nothing removes noise any more.")
 def repair_2():
-    """The line that is wrong in patient 2, and what should stand there."""
+    """The wrong line in patient 2, and the right one."""
     before = "mean + step_variance**0.5 * randn_like(x, generator)"
-    return Change("samplers.ddpm", before, before + " if s > 0 else mean")
+    return lab.Change("samplers.ddpm", before, before + " if s > 0 else mean")
 
 
 @_add(3, "A byte of 0 must become −1, a byte of 255 must become 1.")
 def repair_3():
-    """The line that is wrong in patient 3, and what should stand there."""
-    return Change("data.images.to_unit", "/ 255", "/ 127.5 - 1")
+    """The wrong line in patient 3, and the right one."""
+    return lab.Change("data.images.to_unit", "/ 255", "/ 127.5 - 1")
 
 
 @_add(4, "Noise is multiplied by a standard deviation.")
 def repair_4():
-    """The line that is wrong in patient 4, and what should stand there."""
-    return Change("samplers.ddpm", "step_variance * randn_like", "step_variance**0.5 * randn_like")
+    """The wrong line in patient 4, and the right one."""
+    return lab.Change("samplers.ddpm", "step_variance * randn", "step_variance**0.5 * randn")
 
 
 @_add(5, "Between 0.996 and 1 the format bfloat16 has no number at all.")
 def repair_5():
-    """The line that is wrong in patient 5, and what should stand there."""
-    return Change("schedules.NoiseSchedule.__post_init__", "table.bfloat16().double()", "table")
+    """The wrong line in patient 5, and the right one."""
+    return lab.Change("schedules.NoiseSchedule.__post_init__", "table.bfloat16().double()", "table")
 
 
-@_add(6, "Pictures lie in [-1, 1]. Does x_t?")
+@_add(6, "Images are in [-1, 1]. Is x_t?")
 def repair_6():
-    """The line that is wrong in patient 6, and what should stand there."""
-    return Change("samplers.dpm_solver_pp_2m", "denoise(x.clamp(-1, 1), t)", "denoise(x, t)")
+    """The wrong line in patient 6, and the right one."""
+    return lab.Change("samplers.dpm_solver_pp_2m", "denoise(x.clamp(-1, 1), t)", "denoise(x, t)")
 
 
 @_add(7, "At the n-th update no more than (1 + n)/(10 + n) of the old average should be kept.")
 def repair_7():
-    """The line that is wrong in patient 7, and what should stand there."""
+    """The wrong line in patient 7, and the right one."""
     warm = "decay = min(self.decay, (1 + self.updates) / (10 + self.updates))"
-    return Change("training.ema.EMA.update", "decay = self.decay", warm)
+    return lab.Change("training.ema.EMA.update", "decay = self.decay", warm)
 
 
 @_add(8, "Signal and noise of one x_t belong to one time.")
 def repair_8():
-    """The line that is wrong in patient 8, and what should stand there."""
-    return Change("diffusion.q_sample", "schedule.signal_noise(t - 1, x0)[0]", "a")
+    """The wrong line in patient 8, and the right one."""
+    return lab.Change("diffusion.q_sample", "schedule.signal_noise(t - 1, x0)[0]", "a")
 
 
 @_add(9, "`torch.randint(low, high)` never draws `high`.")
 def repair_9():
-    """The line that is wrong in patient 9, and what should stand there."""
-    return Change("training.loop.draw_times", "torch.randint(1, T,", "torch.randint(1, T + 1,")
+    """The wrong line in patient 9, and the right one."""
+    return lab.Change("training.loop.draw_times", "torch.randint(1, T,", "torch.randint(1, T + 1,")
 
 
-@_add(10, "GroupNorm takes from each group its own mean. The time shifts a channel as a whole.")
+@_add(10, "GroupNorm subtracts each group's mean. The time shifts a channel as a whole.")
 def repair_10():
-    """The line that is wrong in patient 10, and what should stand there."""
-    return Change("unet.norm_groups", "min(channels) >= g", "min(channels) >= 4 * g")
+    """The wrong line in patient 10, and the right one."""
+    return lab.Change("unet.norm_groups", "min(channels) >= g", "min(channels) >= 4 * g")

@@ -1,36 +1,32 @@
-"""Grades for notebooks that learners hand in: their answers, run between the teacher's own cells.
+"""Grades for notebooks that learners hand in: each answer runs alone, between our own cells.
 
-Of what is handed in, only the cells that answer an exercise are used; imports and checks come from
-the notebook that was given out, so an edited check or output counts for nothing. The answers run in
-a Python process of their own, and there a learner who sets out to deceive can: `Grade.look_at` and
-`Grade.answer` are for the teacher to read.
+Only the cells that answer an exercise are used; imports and checks come from the notebook that was
+given out, so an edited check or output counts for nothing. Answers are programs: a learner who sets
+out to deceive can, so `Grade.answer` is for you to read.
 """
 
 import ast
-import contextlib
 import importlib
+import multiprocessing
 import os
 import re
-import textwrap
-from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import nbformat
-from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from IPython.core.inputtransformer2 import TransformerManager
+from IPython.core.interactiveshell import InteractiveShell
 from nbformat import NotebookNode
 
-from ddpm_course.exercises.handed_in import (
-    answer_to,
-    defines,
-    exercise_names,
-    look_at,
-    parse,
-    stands_elsewhere,
-)
+from ddpm_course.exercises.checking import crash
 
 IMPORT_SECONDS = 600
+# A server that has imported torch starts the process of an answer in milliseconds; Windows has none
+_processes: Any = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
+_processes.set_forkserver_preload([__name__, "ddpm_course.lab", "ddpm_course.exercises.break_it"])
 
 
 @dataclass(frozen=True)
@@ -40,49 +36,57 @@ class Grade:
     """correct, wrong or not attempted."""
     why: str
     """The check's sentence, or what kept the answer from being checked."""
-    look_at: tuple[str, ...] = ()
-    """What is odd about a correct answer, as `handed_in.look_at` says."""
     answer: str = ""
+
+
+def read_notebook(path: str | Path) -> NotebookNode:
+    """Raises ValueError if the file is no notebook, OSError if it cannot be read."""
+    content = Path(path).read_bytes()
+    try:
+        return nbformat.reads(content.decode("utf-8-sig"), as_version=4)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a Jupyter notebook.") from error
+
+
+def exercise_name(cell: NotebookNode) -> str | None:
+    """The exercise that a cell is for, by its tag."""
+    tags = cell.metadata.get("tags") or []
+    return next((tag.split(":", 1)[1] for tag in tags if tag.startswith("exercise:")), None)
+
+
+def exercise_names(notebook: NotebookNode) -> list[str]:
+    """The exercises that a notebook has cells for."""
+    return [name for cell in notebook.cells if (name := exercise_name(cell))]
 
 
 def grade(handed_in: NotebookNode, given: NotebookNode, timeout: int = 60) -> list[Grade]:
     """Grade every exercise of the notebook that was given out.
 
-    Each answer meets our solutions of the others. One that runs for more than `timeout` seconds,
-    or ends its Python process, is wrong; those after it are checked in a new process.
+    Each answer runs in a process of its own, with our solutions of the other exercises around it.
+    It is wrong if it takes more than `timeout` seconds or ends its process.
 
     Raises ValueError if `given` has no exercises of this course, or its imports fail.
     """
     imports, module = _setup(given)
-    solutions = importlib.import_module(module).exercises
-    answers = {name: answer_to(handed_in, name) for name in exercise_names(given)}
-    marks = {name: unfit for name, text in answers.items() if (unfit := _unfit(name, text))}
-    while left := {name: text for name, text in answers.items() if name not in marks}:
-        marks |= _run(left, imports, module, timeout)
     grades = []
-    for name, answer in answers.items():
-        mark, why = marks[name]
-        stray = re.search(r"name '(\w+)' is not defined", why)
-        if stray and stands_elsewhere(stray[1], handed_in):
-            why += f". Another cell has {stray[1]}: imports and helpers belong into the answer's."
-        odd = look_at(answer, solutions.source(name), imports) if mark == "correct" else ()
-        grades.append(Grade(name, mark, why, odd, answer))
+    for name in exercise_names(given):
+        cells = _answer_to(handed_in, name)
+        mark, why = "not attempted", "the notebook has no cell for it."
+        if cells:
+            mark, why = _run(cells, name, imports, module, timeout)
+        if re.search(r"name '\w+' is not defined", why):
+            why += ". Imports and helpers belong in the answer's own cell."
+        grades.append(Grade(name, mark, why, "\n\n".join(cells)))
     return grades
-
-
-def verdict_of(answer: Callable, name: str, module: str) -> tuple[str, str]:
-    """What the check says of an answer, whatever that prints. Runs in the learner's process."""
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        return importlib.import_module(module).exercises.verdict(answer, name)[:2]
 
 
 def _setup(given: NotebookNode) -> tuple[str, str]:
     """The notebook's imports, and the module that holds its exercises."""
+    code = [cell.source for cell in given.cells if cell.cell_type == "code"]
     lines = [
         line
-        for cell in given.cells
-        if cell.cell_type == "code"
-        for line in (parse(cell.source) or ast.Module([], [])).body
+        for source in code
+        for line in ast.parse(TransformerManager().transform_cell(source)).body
         if isinstance(line, ast.Import | ast.ImportFrom)
     ]
     modules = [str(line.module) for line in lines if isinstance(line, ast.ImportFrom)]
@@ -92,78 +96,63 @@ def _setup(given: NotebookNode) -> tuple[str, str]:
     return "\n".join(map(ast.unparse, lines)), ours[0]
 
 
-def _unfit(name: str, answer: str) -> tuple[str, str] | None:
-    """The mark of what need not be run."""
-    if not answer:
-        return "not attempted", "the notebook has no cell for it."
-    tree = parse(answer)
-    if tree and not defines(tree, name):
-        return "not attempted", f"its cell defines no {name}."
-    return None
+def _answer_to(handed_in: NotebookNode, name: str) -> list[str]:
+    """The cells that have the exercise's tag or define its function, in their order."""
+    definition = re.compile(rf"^def {name}\(", re.M)
+    return [
+        cell.source
+        for cell in handed_in.cells
+        if cell.cell_type == "code"
+        and (exercise_name(cell) == name or definition.search(cell.source))
+    ]
 
 
-def _run(
-    answers: dict[str, str], imports: str, module: str, timeout: int
-) -> dict[str, tuple[str, str]]:
-    """Marks of the answers up to the first that does not come to an end."""
-    references = (
-        f"from {module} import exercises as _ours\n"
-        "globals().update({name: ours.solution for name, ours in _ours.by_name.items()})\n"
-        "check = lambda f: f"
-    )
-    cells = [f"{imports}\n{references}"]
-    for name, answer in answers.items():
-        grading = f"__import__({__name__!r}, fromlist='_')"
-        cells += [answer, f"{grading}.verdict_of({name}, {name!r}, {module!r})", references]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
-    client = NotebookClient(
-        notebook,
-        timeout_func=lambda cell: IMPORT_SECONDS if cell is notebook.cells[0] else timeout,
-        allow_errors=True,
-        shutdown_kernel="immediate",
-        kernel_name="python3",
-        extra_arguments=["--log-level=ERROR"],
-    )
-    stopped = "its check gave no verdict."  # as where an answer meddles with what is displayed
+def _run(cells: list[str], name: str, imports: str, module: str, timeout: int) -> tuple[str, str]:
+    """Mark and reason of one answer, from a process of its own."""
+    ours, theirs = _processes.Pipe(duplex=False)
     with TemporaryDirectory() as folder:
+        process = _processes.Process(
+            target=_check_answer, args=(theirs, folder, cells, name, imports, module)
+        )
+        process.start()
+        theirs.close()
         try:
-            client.execute(cwd=folder)
-        except CellTimeoutError:
-            stopped = f"it ran for more than {timeout} s."
-        except DeadKernelError:
-            stopped = "it ended the Python process."
-    if failed := _error(notebook.cells[0]):
-        raise ValueError(f"the imports of the notebook that was given out fail: {failed}")
-    marks = {}
-    for k, name in enumerate(answers):
-        mark = _outcome(notebook.cells[1 + 3 * k], notebook.cells[2 + 3 * k])
-        marks[name] = mark or ("wrong", stopped)
-        if not mark:
-            break
-    return marks
+            failed = ours.recv() if ours.poll(IMPORT_SECONDS) else "they do not end"
+        except EOFError:
+            failed = "they end the Python process"
+        try:
+            if failed:
+                raise ValueError(f"the imports of the notebook that was given out fail: {failed}.")
+            if not ours.poll(timeout):
+                return "wrong", f"it ran for more than {timeout} s."
+            return ours.recv()
+        except EOFError:
+            return "wrong", "it ended the Python process."
+        finally:
+            process.kill()
+            process.join()
 
 
-def _error(cell: NotebookNode) -> str:
-    for output in cell.outputs:
-        if output.output_type == "error":
-            said = re.sub(r"\(\d+\.py, (line \d+)\)", r"(\1)", f"{output.ename}: {output.evalue}")
-            return textwrap.shorten(said, 160, placeholder=" …")
-    return ""
-
-
-def _outcome(answer: NotebookNode, verdict: NotebookNode) -> tuple[str, str] | None:
-    """Mark and reason, or None if the check has not come to an end. An error in the answer's cell
-    counts only if it kept the function from being defined.
-    """
-    if failed := _error(verdict):
-        return "wrong", f"it stopped with {failed}"
-    for output in verdict.outputs:
-        if output.output_type == "execute_result":
-            try:
-                mark, why = ast.literal_eval(output.data["text/plain"])
-            except (KeyError, TypeError, ValueError, SyntaxError):
-                return None
-            if mark == "not attempted" and (failed := _error(answer)):
-                return "wrong", f"it stopped with {failed}"
-            return mark, why
-    return None
+def _check_answer(
+    results: Connection, folder: str, cells: list[str], name: str, imports: str, module: str
+) -> None:
+    """Send what is wrong with the imports, if anything, and then mark and reason."""
+    os.chdir(folder)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):  # whatever the answer prints
+        os.dup2(nowhere, stream)
+    exercises = importlib.import_module(module).exercises
+    shell = InteractiveShell.instance()
+    failed = shell.run_cell(imports).error_in_exec
+    results.send(f"{type(failed).__name__}: {failed}" if failed else "")
+    references = {other: e.solution for other, e in exercises.by_name.items() if other != name}
+    shell.push(references | {"check": lambda f: f})
+    outcomes = [shell.run_cell(cell) for cell in cells]
+    errors = [error for o in outcomes if (error := o.error_before_exec or o.error_in_exec)]
+    answer = shell.user_ns.get(name)
+    mark, why = "not attempted", f"its cell defines no {name}."
+    if answer is not None:
+        mark, why, _ = exercises.verdict(answer, name)
+    if mark == "not attempted" and errors:
+        mark, why = "wrong", crash(errors[0], answer)
+    results.send((mark, why))

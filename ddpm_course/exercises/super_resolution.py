@@ -1,104 +1,83 @@
-"""Exercises of the notebook on super-resolution: from a small picture to a large one."""
-
-import math
+"""Exercises of the notebook on super-resolution: from a low resolution to a high one."""
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: F401 (slips use it)
 from torch import Tensor
 
 import ddpm_course as dc
-from ddpm_course.exercises.checking import Exercises, close, require, tensor_of
-from ddpm_course.super_resolution.model import downsampled, upsampled
+from ddpm_course.exercises.checking import Exercises, randn
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
 
-LARGE, SMALL = (3, 3, 16, 24), (3, 3, 4, 6)
+
+def _large(seed: int = 0) -> Tensor:
+    return 0.6 * randn(3, 3, 16, 24, seed=seed)
 
 
-def _draw(shape: tuple[int, ...], seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).mul(0.4).clamp(-1, 1)
+def _small(seed: int = 1) -> Tensor:
+    return 0.6 * randn(3, 3, 4, 6, seed=seed)
 
 
-def _tell(got: Tensor, mistakes: dict[str, Tensor]) -> None:
-    """Raise `Wrong` with the first sentence whose tensor is the one that came."""
-    for sentence, wrong in mistakes.items():
-        require(not close(got, wrong), sentence)
-
-
-def _test_psnr(f) -> None:
-    a, b = (((_draw(LARGE, seed) + 1) * 127.5).to(torch.uint8) for seed in (0, 1))
+def _bytes() -> list[tuple]:
+    a, b = (((_large(seed) + 1) * 127.5).clamp(0, 255).to(torch.uint8) for seed in (0, 1))
     b[1] = (a[1].int() + torch.tensor([[[3]], [[-2]], [[1]]])).clamp(0, 255).to(torch.uint8)
-    got = f(a, b)
-    one = isinstance(got, float) or (isinstance(got, Tensor) and got.ndim == 0)
-    require(not one, "one number came for the whole batch: each picture has its own.")
-    got = tensor_of(got, (3,))
-    error = (a.double() - b.double()).square().mean((1, 2, 3))
-    wrapped = (a - b).double().square().mean((1, 2, 3))
-    squared_bytes = (a - b).square().double().mean((1, 2, 3))
-    absolute = (a.double() - b.double()).abs().mean((1, 2, 3))
-    right = 10 * (255**2 / error).log10()
-    around = "bytes wrap around: 3 − 5 is 254 in uint8. Convert to float before you subtract."
-    for wrong in (wrapped, squared_bytes):
-        require(not close(got, 10 * (255**2 / wrong).log10(), 1e-4), around)
-    _tell(
-        got.double(),
-        {
-            "the sign is turned: less error must give more decibels.": -right,
-            "20·log₁₀ is for amplitudes, and the squared error is a power: take 10·log₁₀.": (
-                2 * right
-            ),
-            "that is the natural logarithm; decibels want log₁₀.": right * math.log(10),
-            "the peak is 255², not 255: it is compared with a *squared* error.": (
-                10 * (255 / error).log10()
-            ),
-            "the peak is missing: this is −10·log₁₀ of the error alone.": -10 * error.log10(),
-            "that is the mean absolute error; square it.": 10 * (255**2 / absolute).log10(),
-            "that is the mean squared error; put it into the formula.": error,
-        },
-    )
-    require(close(got, right, 1e-4), "it is not 10·log₁₀(255² / mean squared error).")
+    return [(a, b), (a[1:2, :, :5], b[1:2, :, :5])]
 
 
 @exercises.add(
-    _test_psnr,
-    "`(a.float() - b.float()).square().mean((1, 2, 3))` is one mean squared error a picture.",
+    "`(a.float() - b.float()).square().mean((1, 2, 3))` is one mean squared error per image.",
+    _bytes,
+    """
+    .mean((1, 2, 3)) -> .mean()
+    return (10 * (255**2 / error).log10()).mean()
+        One number came for the whole batch. Each image has its own.
+    (a.float() - b.float()) -> (a - b).float()
+    (a.float() - b.float()).square() -> (a - b).square().float()
+        Bytes wrap around: 3 − 5 is 254 in uint8. Convert to float before you subtract.
+    255**2 / error -> error / 255**2
+        The sign is wrong. Less error must give more decibels.
+    10 * -> 20 *
+        20·log₁₀ is for amplitudes, and the squared error is a power. Take 10·log₁₀.
+    log10() -> log()
+        That is the natural logarithm. Decibels use log₁₀.
+    255**2 -> 255
+        The peak is 255², not 255, because it is compared with a *squared* error.
+    255**2 -> 1
+        The peak is missing. This is −10·log₁₀ of the error alone.
+    return error
+        That is the mean squared error. Put it into the formula.
+    """,
 )
 def psnr(a, b):
-    """Decibels between pictures u8[N,3,H,W]: f[N]."""
+    """Decibels between images u8[N,3,H,W]: f[N]."""
     error = (a.float() - b.float()).square().mean((1, 2, 3))
     return 10 * (255**2 / error).log10()
 
 
-def _test_block_mean(f) -> None:
-    large = _draw(LARGE)
-    got = f(large)
-    half = isinstance(got, Tensor) and tuple(got.shape) == (3, 3, 8, 12)
-    require(not half, "it is half as large; a quarter a side is wanted.")
-    got = tensor_of(got, SMALL)
-    skipped = "this keeps one pixel of 16 and skips the others: what is finer than 4 pixels comes "
-    skipped += "out as a false pattern (aliasing). Take the mean."
-    for row in range(4):
-        for column in range(4):
-            require(not close(got, large[..., row::4, column::4]), skipped)
-    _tell(
-        got,
-        {
-            "that is the sum of the block: divide by 16.": 16 * F.avg_pool2d(large, 4),
-            "that is the brightest pixel of each block; the mean is wanted.": (
-                F.max_pool2d(large, 4)
-            ),
-            "bilinear interpolation looks at the 4 pixels in the middle of a block and skips the "
-            "other 12.": F.interpolate(large, scale_factor=0.25, mode="bilinear"),
-        },
-    )
-    require(close(got, F.avg_pool2d(large, 4)), "it is not the mean of each block of 4×4 pixels.")
-
-
 @exercises.add(
-    _test_block_mean,
     "Either `torch.nn.functional.avg_pool2d`, or view it as [N, 3, H, 4, W, 4] and take the mean "
     "over the two fours.",
+    lambda: [(_large(),), (_large(1)[:1, :, :8].double().contiguous(),)],
+    """
+    return F.avg_pool2d(large, 2)
+        It is half as large. A quarter in each dimension is needed.
+    return large[..., ::4, ::4]
+    return large[..., 1::4, 1::4]
+    return large[..., 2::4, 2::4]
+    return large[..., 3::4, 3::4]
+        This keeps one pixel of 16 and skips the others. Details finer than 4 pixels come out as a
+        false pattern (aliasing). Take the mean.
+    .mean( -> .sum(
+        That is the sum of the block. Divide by 16.
+    return F.max_pool2d(large, 4)
+        That is the brightest pixel of each block. Take the mean.
+    return F.interpolate(large, scale_factor=0.25, mode="bilinear")
+        Bilinear interpolation looks at the 4 pixels in the middle of a block and skips the other
+        12.
+    return large.reshape(N, C, 4, height // 4, 4, width // 4).mean((2, 4))
+        The view has the 4 and the number of blocks in the wrong order.
+    """,
 )
 def block_mean(large):
     """f[N,3,4H,4W] -> f[N,3,H,W], the mean of each block of 4×4 pixels."""
@@ -106,114 +85,84 @@ def block_mean(large):
     return large.view(N, C, height // 4, 4, width // 4, 4).mean((3, 5))
 
 
-def _test_network_input(f) -> None:
-    x_t, small = _draw(LARGE), _draw(SMALL, 1)
-    got = f(x_t, small)
-    batched = isinstance(got, Tensor) and got.shape[0] == 6
-    require(not batched, "they are stacked as more pictures: join the *channels*, dimension 1.")
-    three = isinstance(got, Tensor) and tuple(got.shape) == LARGE
-    require(not three, "three channels came: keep the two pictures apart, six channels in all.")
-    got = tensor_of(got, (3, 6, *LARGE[2:]))
-    _tell(
-        got,
-        {
-            "the small picture comes first; the noisy one is wanted first.": torch.cat(
-                [upsampled(small), x_t], dim=1
-            ),
-            "the small picture's pixels are repeated as squares; use `enlarged`, which is "
-            "smooth.": torch.cat([x_t, F.interpolate(small, scale_factor=4)], dim=1),
-            "the small picture is tiled, not enlarged.": torch.cat(
-                [x_t, small.repeat(1, 1, 4, 4)], dim=1
-            ),
-        },
-    )
-    right = torch.cat([x_t, upsampled(small)], dim=1)
-    require(close(got, right), "channels 0 to 2 should be x_t, 3 to 5 the enlarged small picture.")
-
-
 @exercises.add(
-    _test_network_input,
     "`torch.cat([a, b], dim=1)` joins channels; `dc.upsampled(small)` is the b.",
+    lambda: [(_large(), _small()), (_large()[:1, :, :8], _small()[:1, :, :2])],
+    """
+    dim=1 -> dim=0
+        They are stacked as more images. Join the *channels*, dimension 1.
+    return x_t + dc.upsampled(small)
+        Three channels came. Keep the two images apart, six channels in all.
+    x_t, dc.upsampled(small) -> dc.upsampled(small), x_t
+        The low-resolution image comes first. The noisy one should.
+    dc.upsampled(small) -> F.interpolate(small, scale_factor=4)
+        The low-resolution pixels are repeated as squares. Use `upsampled`, which is smooth.
+    dc.upsampled(small) -> small.repeat(1, 1, 4, 4)
+        The low-resolution image is tiled. Enlarge it, with `upsampled`.
+    dc.upsampled(small) -> small
+        The two have different sizes. Enlarge the low-resolution image with `upsampled`.
+    """,
 )
 def network_input(x_t, small):
     """x_t f[N,3,4H,4W] and small f[N,3,H,W] -> f[N,6,4H,4W]."""
     return torch.cat([x_t, dc.upsampled(small)], dim=1)
 
 
-def _test_doubted(f) -> None:
-    small, noise, schedule = _draw(SMALL), 2.5 * _draw(SMALL, 1), dc.cosine_schedule(1000)
-    level = torch.tensor([0, 50, 200])
-    got = f(small, level, noise, schedule)
-    still = isinstance(got, Tensor) and tuple(got.shape) == SMALL
-    require(not still, "it is still small: the network wants it enlarged.")
-    got = tensor_of(got, LARGE)
-    abar = schedule.alphas_cumprod[level].float()[:, None, None, None]
-    before = schedule.alphas_cumprod[(level - 1).clamp(min=0)].float()[:, None, None, None]
-    _tell(
-        got,
-        {
-            "no noise was added.": upsampled(small),
-            "the noise comes on top of the whole picture: it should shrink by √ᾱ, too.": upsampled(
-                small + (1 - abar).sqrt() * noise
-            ),
-            "the square roots are missing.": upsampled(abar * small + (1 - abar) * noise),
-            "signal and noise are exchanged.": upsampled(
-                (1 - abar).sqrt() * small + abar.sqrt() * noise
-            ),
-            "every level is one too low: level 0 is no noise, so ᾱ of the level itself.": upsampled(
-                before.sqrt() * small + (1 - before).sqrt() * noise
-            ),
-            "this is enlarged by repeating pixels; use `enlarged`.": F.interpolate(
-                dc.q_sample(small, level, noise, schedule), scale_factor=4
-            ),
-        },
-    )
-    right = upsampled(dc.q_sample(small, level, noise, schedule))
-    require(close(got, right), "it is not √ᾱ·small + √(1−ᾱ)·noise, enlarged.")
+def _levels() -> list[tuple]:
+    small, noise, level = _small(), 2.5 * randn(3, 3, 4, 6, seed=2), torch.tensor([1, 50, 200])
+    rough = dc.linear_schedule(10, 0.05, 0.5)
+    return [
+        (small, level, noise, dc.cosine_schedule(1000)),
+        (small[:2], torch.tensor([0, 9]), noise[:2], rough),
+    ]
 
 
 @exercises.add(
-    _test_doubted,
     "`dc.q_sample(small, level, noise, schedule)` is notebook 01's forward process, and takes one "
-    "level a picture.",
+    "level per image.",
+    _levels,
+    """
+    return dc.q_sample(small, level, noise, schedule)
+        It is still small. The network needs it upsampled.
+    return dc.upsampled(small)
+        No noise was added.
+    (dc.q_sample(small, -> (small + dc.q_sample(0 * small,
+        The noise is added to the whole image. The image should shrink by √ᾱ, too.
+    return dc.upsampled((a := schedule.alphas_cumprod[level].float()[:, None, None, None]) * small \
+    + (1 - a) * noise)
+        The square roots are missing.
+    (small, level, noise, schedule)) -> (small, (level - 1).clamp(min=0), noise, schedule))
+        Every level is one too low. Level 0 means no noise, so take ᾱ of the level itself.
+    return F.interpolate(dc.q_sample(small, level, noise, schedule), scale_factor=4)
+        This is enlarged by repeating pixels. Use `upsampled`.
+    (small, level, noise, schedule)) -> (small, int(level[0]), noise, schedule))
+        All images got the level of the first. Each has its own.
+    """,
 )
 def doubted(small, level, noise, schedule):
-    """Small pictures f[N,3,H,W], noised as levels i64[N] say, and enlarged: f[N,3,4H,4W]."""
+    """Low-resolution images f[N,3,H,W], noised to levels i64[N] and upsampled: f[N,3,4H,4W]."""
     return dc.upsampled(dc.q_sample(small, level, noise, schedule))
 
 
-def _test_held_to(f) -> None:
-    x0, small = _draw(LARGE), _draw(SMALL, 1)
-    got = tensor_of(f(x0, small), LARGE)
-    lacks = small - downsampled(x0)
-    _tell(
-        got,
-        {
-            "nothing was changed.": x0,
-            "this is the enlarged small picture: all that the network had drawn is lost.": (
-                upsampled(small)
-            ),
-            "the sign is turned: add what is lacking, small minus reduced.": x0 - upsampled(lacks),
-            "the whole small picture is added, not what is lacking of it.": x0 + upsampled(small),
-            "this is the correction alone: add it to x0.": upsampled(lacks),
-            "the two are averaged; only what disagrees should change.": (x0 + upsampled(small)) / 2,
-            "the correction is enlarged by repeating pixels: that leaves edges between the blocks. "
-            "Use `enlarged`.": x0 + F.interpolate(lacks, scale_factor=4),
-            "the guess is made smaller by skipping pixels; use `reduced`.": x0
-            + upsampled(small - x0[..., ::4, ::4]),
-        },
-    )
-    right = x0 + upsampled(lacks)
-    clipped = close(got, right.clamp(-1, 1))
-    require(not clipped or close(got, right), "do not clip here: that comes at the end.")
-    require(close(got, right), "it is not x0 + upsampled(small − downsampled(x0)).")
-
-
 @exercises.add(
-    _test_held_to,
-    "`small - dc.downsampled(x0)` is what the guess lacks, at the small size. Bring it to "
-    "the large size and add it.",
+    "`small - dc.downsampled(x0)` is missing from the guess, at the low resolution. Bring it to "
+    "the high resolution and add it.",
+    lambda: [(_large(), _small()), (_large()[:1, :, :8], 3 * _small()[:1, :, :2])],
+    """
+    return dc.upsampled(small)
+        This is the upsampled low-resolution image. Every detail of the network is lost.
+    small - dc.downsampled(x0) -> small
+        The whole low-resolution image is added. Add only what is missing from it.
+    return (x0 + dc.upsampled(small)) / 2
+        The two are averaged. Change only what disagrees.
+    dc.upsampled(small - dc.downsampled(x0)) -> \
+    F.interpolate(small - dc.downsampled(x0), scale_factor=4)
+        The correction is enlarged by repeating pixels, which leaves edges between the blocks. Use
+        `upsampled`.
+    dc.downsampled(x0) -> x0[..., ::4, ::4]
+        The guess is downsampled by skipping pixels. Use `downsampled`.
+    """,
 )
 def held_to(x0, small):
-    """The guess f[N,3,4H,4W], moved so that it agrees with small f[N,3,H,W]."""
+    """The guess f[N,3,4H,4W], made consistent with the low-resolution image f[N,3,H,W]."""
     return x0 + dc.upsampled(small - dc.downsampled(x0))

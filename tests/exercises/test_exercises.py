@@ -1,49 +1,60 @@
-"""Every exercise: the stub is seen as one, the solution passes, and each plausible wrong answer is
-told in its own words.
+"""Every exercise: stubs are seen, the solution passes, and each mistake gets its own sentence."""
 
-The wrong answers stand in `wrong_answers/`, a module a notebook, as functions named
-EXERCISE__MISTAKE and a dict WRONG of what each must be told.
-"""
-
-import importlib
+import functools
 from types import FunctionType
 
 import pytest
+import torch
 from run_notebooks import NOTEBOOKS
+from wrong_answers import RIGHT, WRONG
 
+import ddpm_course as dc
+from ddpm_course.evaluation.distances import kernel_distance, nearer_share
 from ddpm_course.exercises import forward_noising
+from ddpm_course.exercises.checking import alike, randn
+from ddpm_course.exercises.slips import changed, read_slips
+from ddpm_course.layers import SinusoidalTimeEmbedding
+from ddpm_course.rng import generator
 
-EXERCISES = [(e, name) for e in NOTEBOOKS.values() for name in e.by_name]
-WRONG = [
-    (NOTEBOOKS[name], f, told)
-    for name in NOTEBOOKS
-    for f, told in importlib.import_module(f"wrong_answers.{name}").WRONG.items()
-]
-
-
-def label(value):
-    return getattr(value, "__name__", "") if callable(value) else ""
+EXERCISES = {name: e for e in NOTEBOOKS.values() for name in e.by_name}
+SLIPS = [(n, *slip) for n, e in EXERCISES.items() for slip in e.by_name[n].slips]
+ANSWERS = [(name, *slip) for name, table in WRONG.items() for slip in read_slips(table)]
+EACH = pytest.mark.parametrize("name", EXERCISES)
 
 
-@pytest.mark.parametrize(("exercises", "wrong", "told"), WRONG, ids=label)
-def test_wrong_answers_are_diagnosed(exercises, wrong, told, monkeypatch):
-    name = wrong.__name__.split("__")[0]
-    monkeypatch.setattr(wrong, "__name__", name)
-    verdict = exercises.verdict(wrong)
-    assert verdict.mark == "wrong"
-    assert told in f"{name}: {verdict.why}"
-    assert verdict.use is exercises.by_name[name].solution
+def verdict(name, change):
+    exercises = EXERCISES[name]
+    return exercises.verdict(changed(exercises.by_name[name].solution, change), name)
 
 
-def test_every_message_is_different():
-    for exercises in NOTEBOOKS.values():
-        told = [said for e, _, said in WRONG if e is exercises]
-        assert len(set(told)) >= len(told) - 1  # "swapped" says the same in two exercises
+@pytest.mark.parametrize(("name", "change", "sentence"), SLIPS)
+def test_every_slip_gets_its_own_sentence(name, change, sentence):
+    """Also where the change is not possible, or another sentence comes first."""
+    assert verdict(name, change)[:2] == ("wrong", sentence)
 
 
-def test_every_exercise_has_wrong_answers():
-    covered = {(id(e), f.__name__.split("__")[0]) for e, f, _ in WRONG}
-    assert covered == {(id(e), name) for e, name in EXERCISES}
+@pytest.mark.parametrize(("name", "change", "words"), ANSWERS)
+def test_other_wrong_answers_are_diagnosed(name, change, words):
+    mark, why, use = verdict(name, change)
+    assert mark == "wrong"
+    assert words in why
+    assert use is EXERCISES[name].by_name[name].solution
+
+
+@pytest.mark.parametrize(("name", "change"), RIGHT.items())
+def test_unusual_right_answers_are_accepted(name, change):
+    assert verdict(name, change)[:2] == ("correct", "")
+
+
+@EACH
+def test_an_answer_without_return_is_seen(name):
+    why = EXERCISES[name].verdict(lambda *given: None, name).why
+    assert "it returned None: does the function end with `return`?" in why
+
+
+@EACH
+def test_there_are_wrong_answers(name):
+    assert name in {name for name, *_ in SLIPS + ANSWERS}
 
 
 def as_a_learner_wrote_it(f):
@@ -51,39 +62,108 @@ def as_a_learner_wrote_it(f):
     return FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__)
 
 
-@pytest.mark.parametrize(("exercises", "name"), EXERCISES, ids=lambda v: str(v)[:30])
-def test_solutions_pass_and_are_handed_back(exercises, name):
+@EACH
+def test_solutions_pass_and_are_handed_back(name):
+    exercises = EXERCISES[name]
     f = as_a_learner_wrote_it(exercises.by_name[name].solution)
-    assert exercises.verdict(f) == ("correct", "", f)
+    assert exercises.verdict(f, name) == ("correct", "", f)
     lines = exercises.source(name).splitlines()
     assert lines[0].startswith(f"def {name}(")
     assert len(lines) <= 15
     assert len(exercises.by_name[name].hint) > 20
 
 
-def stub_1(x): ...
+T4 = torch.tensor([1, 300, 700, 1000])
+SCHEDULE = dc.linear_schedule(1000)
+X, Y = randn(4, 3, 8, 8), randn(4, 3, 8, 8, seed=1)
+SAME_AS_THE_PACKAGE = {
+    "to_unit": (dc.to_unit, (torch.arange(256, dtype=torch.uint8),)),
+    "to_uint8": (dc.to_uint8, (2 * X,)),
+    "q_sample": (dc.q_sample, (X, T4, Y, SCHEDULE)),
+    "time_grid": (lambda T, n: dc.timesteps(dc.linear_schedule(T), n), (350, 70)),
+    "q_posterior": (
+        lambda x0, x_t, t, schedule: dc.q_posterior(x0, x_t, t, t - 1, schedule),
+        (X, Y, 500, SCHEDULE),
+    ),
+    "x0_from_eps": (
+        lambda x_t, eps, t, schedule: dc.convert(eps, x_t, t, schedule, source="eps", target="x0"),
+        (X, Y, 500, SCHEDULE),
+    ),
+    "x0_from_v": (
+        lambda x_t, v, t, schedule: dc.convert(v, x_t, t, schedule, source="v", target="x0"),
+        (X, Y, 500, SCHEDULE),
+    ),
+    "two_point_denoiser": (
+        lambda x, t, schedule: dc.mixture_oracle(
+            torch.ones(2), torch.tensor([[-1.0], [1.0]]), torch.zeros(2), schedule
+        )(x, t),
+        (torch.linspace(-3, 3, 24, dtype=torch.float64).view(-1, 1), 700, SCHEDULE),
+    ),
+    "group_norm": (functools.partial(torch.nn.functional.group_norm, eps=1e-6), (X[:, :2], 2)),
+    "attention": (torch.nn.functional.scaled_dot_product_attention, (X[0], Y[0], X[1])),
+    "sinusoidal_embedding": (lambda t, dim: SinusoidalTimeEmbedding(dim)(t), (T4, 8)),
+    "kernel_distance": (kernel_distance, (X[0, 0], Y[0, 0, :5])),
+    "nearer_share": (nearer_share, (X[0, 0, 0], Y[0, 0, 0])),
+    "ddpm_step": (
+        lambda x_t, x0, t, s, _, schedule: next(
+            dc.ddpm(lambda x, t: x0, x_t, schedule, [t, s], generator(0))
+        )[1],
+        (X, Y, 700, 500, torch.randn(X.shape, generator=generator(0)), SCHEDULE),
+    ),
+    "ddim_step": (
+        lambda x_t, x0, t, s, schedule: next(
+            dc.ddim(lambda x, t: x0, x_t, schedule, [t, s], generator(0))
+        )[1],
+        (X, Y, 700, 500, SCHEDULE),
+    ),
+}
 
 
-def stub_2(x):
+@pytest.mark.parametrize("name", SAME_AS_THE_PACKAGE)
+def test_solutions_agree_with_the_package(name):
+    function, given = SAME_AS_THE_PACKAGE[name]
+    answer = EXERCISES[name].by_name[name].solution(*given)
+    assert alike(answer, function(*given), 1e-4)
+
+
+def test_the_score_is_the_gradient_of_the_log_density():
+    means = torch.tensor([[-0.8, 0.2], [0.3, 0.6]], dtype=torch.float64)
+    weights, stds = means.new_tensor([0.2, 0.8]), means.new_tensor([0.1, 0.2])
+    abar, x = SCHEDULE.alphas_cumprod[300], randn(9, 2, dtype=torch.float64).requires_grad_()
+    variance = abar * stds**2 + 1 - abar
+    distance = (x[:, None] - abar.sqrt() * means).square().sum(2)
+    log_q = (weights.log() - distance / (2 * variance) - variance.log()).logsumexp(1)
+    [right] = torch.autograd.grad(log_q.sum(), x)
+    x = x.detach()
+    x0 = dc.mixture_oracle(weights, means, stds, SCHEDULE)(x, 300)
+    solution = EXERCISES["score"].by_name["score"].solution
+    torch.testing.assert_close(solution(x, x0, 300, SCHEDULE), right)
+
+
+def noise_step(x, t, noise, schedule): ...
+
+
+def stub_with_docstring(x):
     """What to do."""
     ...  # YOUR CODE
 
 
-def stub_3(x):
+def stub_that_raises(x):
     raise NotImplementedError
 
 
-@pytest.mark.parametrize("stub", [stub_1, stub_2, stub_3])
+REFERENCE = forward_noising.exercises.by_name["noise_step"].solution
+
+
+@pytest.mark.parametrize("stub", [noise_step, stub_with_docstring, stub_that_raises])
 def test_stubs_are_not_attempts(stub, capsys, monkeypatch):
     monkeypatch.setattr(stub, "__name__", "noise_step")
-    reference = forward_noising.exercises.by_name["noise_step"].solution
-    assert forward_noising.check(stub) is reference
-    assert capsys.readouterr().out.startswith("○ noise_step: not attempted yet")
+    assert forward_noising.check(stub) is REFERENCE
+    assert capsys.readouterr().out.startswith("○ noise_step: not attempted yet.\n")
 
 
-def test_checking_twice_does_not_take_the_reference_for_the_learners(capsys, monkeypatch):
-    monkeypatch.setattr(stub_1, "__name__", "noise_step")
-    forward_noising.check(forward_noising.check(stub_1))
+def test_checking_twice_does_not_take_the_reference_for_the_learners(capsys):
+    forward_noising.check(forward_noising.check(noise_step))
     assert "run the whole cell" in capsys.readouterr().out.splitlines()[2]
 
 
@@ -91,19 +171,31 @@ def crashes(x, t, noise, schedule):
     return x.nonsense()
 
 
-def test_a_crash_is_told_in_words(capsys, monkeypatch):
+def test_a_crash_is_described_in_words(capsys, monkeypatch):
     monkeypatch.setattr(crashes, "__name__", "noise_step")
-    reference = forward_noising.exercises.by_name["noise_step"].solution
-    assert forward_noising.check(crashes) is reference
-    said = capsys.readouterr().out
-    assert said.startswith("✗ noise_step: it stopped with AttributeError")
-    assert "(in `return x.nonsense()`)" in said
-    assert said.endswith("The cells below use the reference version.\n")
+    assert forward_noising.check(crashes) is REFERENCE
+    printed = capsys.readouterr().out
+    assert printed.startswith("✗ noise_step: it stopped with AttributeError")
+    assert "(in `return x.nonsense()`)" in printed
+    assert printed.endswith("The cells below use the reference version.\n")
 
 
-def test_a_right_answer_is_said_and_used(capsys):
-    answer = as_a_learner_wrote_it(forward_noising.exercises.by_name["noise_step"].solution)
+def test_a_right_answer_is_named_and_used(capsys):
+    answer = as_a_learner_wrote_it(REFERENCE)
     assert forward_noising.check(answer) is answer
+    assert capsys.readouterr().out == "✓ noise_step: correct\n"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [lambda f: lambda *given: f(*given), functools.partial, lambda f: type("F", (), {
+        "__call__": lambda self, *given: f(*given)})()],
+)  # fmt: skip
+def test_an_answer_without_a_name_is_found_by_its_variable(kind, capsys):
+    answer = kind(REFERENCE)
+    cell = {"check": forward_noising.check, "noise_step": answer}
+    exec("noise_step = check(noise_step)", cell)
+    assert cell["noise_step"] is answer
     assert capsys.readouterr().out == "✓ noise_step: correct\n"
 
 

@@ -14,8 +14,7 @@ from PIL import Image
 from run_notebooks import NOTEBOOKS, PATHS, run, solved, tags
 
 import ddpm_course
-from ddpm_course.exercises.grading import grade
-from ddpm_course.exercises.handed_in import exercise_name, read_notebook
+from ddpm_course.exercises.grading import exercise_name, grade, read_notebook
 
 each = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
 
@@ -123,7 +122,6 @@ def test_a_solved_notebook_is_graded_correct(path):
     solutions = solved(read_notebook(path), NOTEBOOKS[path.stem[3:]])
     for answer in grade(solutions, read_notebook(path)):
         assert (answer.mark, answer.why) == ("correct", "")
-        assert set(answer.look_at) <= {"our solution word for word"}
 
 
 @pytest.mark.release
