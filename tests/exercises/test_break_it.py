@@ -52,25 +52,25 @@ def test_each_patient_fails_the_test_that_its_probe_names():
     done = subprocess.run(
         [sys.executable, "-c", PLANT, *pairs], cwd=ROOT, capture_output=True, text=True
     )
-    told = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("PLANTED")]
+    planted = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("PLANTED")]
     failed = str(int(pytest.ExitCode.TESTS_FAILED))
-    assert told == [[str(number), failed] for number in NOTICED], done.stdout[-2000:]
+    assert planted == [[str(number), failed] for number in NOTICED], done.stdout[-2000:]
 
 
 def test_examining_prints_the_answer_beside_what_is_right(capsys):
     examine(3, "black", "largest t")
-    said = capsys.readouterr().out
-    assert "receive for a byte of 0?\n  0; right is -1 to -1   ✗\n" in said
-    assert "5; right is 5 to 5   ✓ as it should be" in said
+    printed = capsys.readouterr().out
+    assert "receive for a byte of 0?\n  0; right is -1 to -1   ✗\n" in printed
+    assert "5; right is 5 to 5   ✓ as it should be" in printed
     examine(3)
     assert len(capsys.readouterr().out.splitlines()) == len(PROBES)
 
 
 def test_listing_shows_the_patients_code_without_its_docstring(capsys):
     listing(4, "samplers.ddpm")
-    said = capsys.readouterr().out
-    assert "x = mean + step_variance * randn_like(x, generator) if s > 0 else mean" in said
-    assert "Ancestral" not in said
+    printed = capsys.readouterr().out
+    assert "x = mean + step_variance * randn_like(x, generator) if s > 0 else mean" in printed
+    assert "Ancestral" not in printed
     listing(4, "data.images.to_unit")
     assert "images.float() / 127.5 - 1" in capsys.readouterr().out
 
@@ -85,7 +85,7 @@ def test_the_board_has_a_mark_for_every_patient(capsys):
     assert "memory of the start    training/test_ema.py, test_towards_a_constant_target" in tests
 
 
-def test_unknown_names_are_told(capsys):
+def test_unknown_names_are_refused(capsys):
     with pytest.raises(ValueError, match="There is no patient 11: they are numbered 1 to 10"):
         examine(11, "black")
     with pytest.raises(ValueError, match="no probe 'colour': choose one of DDIM's spread"):
