@@ -571,11 +571,11 @@ WRONG = {
         return lab.Change("ddim", "((t, t - 1) for t in ts[:-1])", "pairwise(ts)")
             or is not its full name
         "pairwise(ts)" -> "((t, t - 2) for t in ts[:-2])"
-            Patient 1 is not well yet. The probe 'end of the walk'
+            Patient 1 is not well yet. The probe 'DDIM's spread'
         """,
     "repair_2": """
         return lab.Change("samplers.ddpm", before, "mean")
-            Patient 2 is not well yet. The probe 'width of a bell'
+            Patient 2 is not well yet. The probe 'DDPM's spread'
         return "add no noise at the last step"
             A repair is a Change(where, before, after)
         """,
@@ -587,9 +587,9 @@ WRONG = {
         """,
     "repair_4": """
         step_variance**0.5 -> step_variance**2
-            Patient 4 is not well yet. The probe 'width of a bell'
+            Patient 4 is not well yet. The probe 'DDPM's spread'
         return lab.Change("samplers.ddpm", "sigma**2", "sigma")
-            `sigma**2` stands 0 times in samplers.ddpm
+            `sigma**2` occurs 0 times in samplers.ddpm
         """,
     "repair_5": """
         return lab.Change("schedules.NoiseSchedule.__post_init__", ".bfloat16()", ".half()")
@@ -599,7 +599,7 @@ WRONG = {
         """,
     "repair_6": """
         "denoise(x, t)" -> "denoise(x.clamp(-2, 2), t)"
-            Patient 6 is not well yet. The probe 'solver's bell'
+            Patient 6 is not well yet. The probe 'solver's spread'
         "denoise(x, t)" -> "denoise(x.clamp(-3, 3), t)"
             on other inputs samplers.dpm_solver_pp_2m
         """,
@@ -615,15 +615,15 @@ WRONG = {
         """,
     "repair_9": """
         "torch.randint(1, T + 1," -> "torch.randint(0, T,"
-            Patient 9 is not well yet. The probe 'times met'
+            Patient 9 is not well yet. The probe 'largest t'
         "torch.randint(1, T + 1," -> "torch.randint(T, T + 1,"
             on other inputs training.loop.draw_times
         """,
     "repair_10": """
         4 * g" -> 1 * g"
-            Patient 10 is not well yet. The probe 'sight of the time'
+            Patient 10 is not well yet. The probe 'effect of t'
         min(channels) >= 4 * g" -> min(channels >= 4 * g"
-            unet.norm_groups would be no Python
+            unet.norm_groups would be no valid Python
         4 * g" -> 2 * g"
             on other inputs unet.norm_groups
         """,
