@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ddpm_course.unet import UNet
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -38,7 +40,7 @@ PRESETS: dict[str, Preset] = {
     "large": Preset(
         dict(channels=(64, 128, 256, 512), attention_levels=(2, 3), image_size=64), batch_size=128
     ),
-    # a picture made four times as large; it learns from crops, and so has no attention
+    # images made 4× larger; it learns from crops, and so has no attention
     "upscaler": Preset(
         dict(
             channels=(32, 64, 64, 96),
@@ -53,3 +55,13 @@ PRESETS: dict[str, Preset] = {
         learning_rate=1e-3,
     ),
 }
+
+
+def make_unet(preset: str, **changes) -> UNet:
+    """The `UNet` of a preset; `changes` replace arguments: make_unet("tiny", num_classes=10).
+
+    Raises ValueError for an unknown preset, and as `UNet` does.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"Unknown preset {preset!r}: choose one of {', '.join(PRESETS)}.")
+    return UNet(**PRESETS[preset].network | changes)

@@ -65,7 +65,6 @@ def evaluate_command(
         raise ValueError(f"Unknown --features {features!r}: classifier, pixels or inception.")
     where = pick_device(device)
     denoiser = load_pretrained(source).to(where)
-    denoiser.max_batch = 128
     if denoiser.net.config["num_classes"] != 102:
         raise ValueError(
             "evaluate draws flowers by species: it needs a network of 102 classes, as "

@@ -1,5 +1,6 @@
 """The command `ddpm-course sample`: images from trained weights."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -81,29 +82,30 @@ def sample_command(
     if denoiser.net.config["has_level"]:
         raise ValueError(f"{source} enlarges pictures and draws none: use it with `upscale`.")
     if enlarge:
-        refuse_larger(*denoiser.net.image_shape[1:])
-    denoise = _bound(denoiser, label, guidance, number)
+        refuse_larger(*denoiser.image_shape[1:])
+    denoise = _denoise_for(denoiser, label, guidance)
     options: dict[str, Any] = {} if eta is None else {"eta": eta}
     bar = partial(tqdm, unit="step", dynamic_ncols=True)
 
-    def draw() -> Tensor:
-        denoiser.max_batch = batch_size
+    def draw(first: int, count: int) -> Tensor:
         with autocast(precision, where):
             return sample(
-                denoise,
-                (number, *denoiser.net.image_shape),
+                denoise(count),
+                (count, *denoiser.image_shape),
                 denoiser.schedule,
                 sampler=sampler,
                 steps=steps,
                 spacing=spacing,
                 seed=seed,
+                first=first,
                 device=where,
                 progress=partial(bar, total=steps),
                 **options,
             )
 
+    parts = range(0, number, batch_size)
     with enough_memory("choose a smaller --batch-size"):
-        x = draw()
+        x = torch.cat([draw(first, min(batch_size, number - first)) for first in parts])
     if not x.isfinite().all():
         raise ValueError(
             f"The images came out as NaN: the weights of {source} are damaged, or bfloat16 is too "
@@ -112,13 +114,14 @@ def sample_command(
     images = to_uint8(x)
     if enlarge:
         upscaler = load_pretrained(UPSCALER).to(where)
-        upscaler.max_batch = 1  # one large picture keeps a processor busy, and fits
+        progress = partial(bar, desc="upscale", total=STEPS)
         way_out = "leave --upscale out, or add --device cpu"
         with enough_memory(way_out), autocast(precision, where):
-            images = upscale(
-                upscaler, images, level=DRAWN, seed=seed,
-                progress=partial(bar, desc="upscale", total=STEPS),
-            )  # fmt: skip
+            # one at a time: a large image keeps a processor busy, and fits
+            images = torch.cat([
+                upscale(upscaler, image[None], level=DRAWN, seed=seed, first=k, progress=progress)
+                for k, image in enumerate(images)
+            ])  # fmt: skip
     if separate:
         save_separately(out, images)
     else:
@@ -126,17 +129,23 @@ def sample_command(
     typer.echo(f"{number} images in {out}")
 
 
-def _bound(denoiser: Denoiser, label: int | None, guidance: float, number: int) -> Denoise:
-    """The denoiser with label and guidance filled in."""
+def _denoise_for(
+    denoiser: Denoiser, label: int | None, guidance: float
+) -> Callable[[int], Denoise]:
+    """For a number of images the denoiser, with label and guidance filled in."""
     classes = denoiser.net.config["num_classes"]
     if label is None:
         if guidance != 1.0:
             raise ValueError("--guidance pulls towards a class: name one with --label.")
-        return denoiser
+        return lambda number: denoiser
     if classes is None or not 0 <= label < classes:
         known = (
             "this network knows none" if classes is None else f"they run from 0 to {classes - 1}"
         )
         raise ValueError(f"--label {label} is not a label of this network: {known}.")
-    y = torch.full((number,), label, device=next(denoiser.parameters()).device)
-    return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)
+
+    def denoise(number: int) -> Denoise:
+        y = torch.full((number,), label, device=denoiser.device)
+        return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)
+
+    return denoise

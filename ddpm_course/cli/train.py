@@ -179,7 +179,7 @@ def _watch(
     passes = config.steps * config.batch_size / setup.pictures
     typer.echo(
         f"{setup.pictures} pictures, {settings['image_size']} pixels a side; "
-        f"{parameters:.1f} M parameters on {next(setup.denoiser.parameters()).device.type}; "
+        f"{parameters:.1f} M parameters on {setup.denoiser.device.type}; "
         f"{config.steps} steps of {config.batch_size}, {passes:.3g} passes over the pictures"
     )
     if settings["data"] in ("folder", "folder-all") and (others := left_out(settings["data_root"])):

@@ -152,7 +152,7 @@ def train(
             f"A batch of {config.batch_size} cannot be split equally over {processes()} processes "
             f"with {config.accumulate} parts each: choose --batch-size to suit."
         )
-    device = next(denoiser.net.parameters()).device
+    device = denoiser.device
     prepare_network(denoiser.net, config, device)
     learner = replicate(denoiser)
     optimizer = make_optimizer(denoiser.net, device)

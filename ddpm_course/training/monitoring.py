@@ -27,13 +27,13 @@ def draw_samples(state: TrainState, out: Path, precision: str, cond: dict[str, T
 
     It has 16 samples, or one per row of the conditions if these are fewer.
     """
-    schedule, device = state.ema.schedule, next(state.ema.parameters()).device
+    schedule, device = state.ema.schedule, state.ema.device
     number = min([16, *map(len, cond.values())])
     cond = {name: value[:number].to(device) for name, value in cond.items()}
     with autocast(precision, device):
         x = sample(
             state.ema.bind(**cond),
-            (number, *state.ema.net.image_shape),
+            (number, *state.ema.image_shape),
             schedule,
             steps=min(25, schedule.T),
             device=device,
@@ -75,7 +75,7 @@ class HeldOut:
         """The mean error over all log-SNRs. Adds it to held_out.csv, and saves the weights if it
         is the lowest so far.
         """
-        with autocast(self.settings["precision"], next(state.ema.parameters()).device):
+        with autocast(self.settings["precision"], state.ema.device):
             error = x0_error(state.ema, *self.images).mean().item()
         with interrupts_held_back():  # so that the best weights always have their row
             if error < self.best:

@@ -5,13 +5,22 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, contents, randomise
+from command_line import (
+    ENLARGES,
+    SAMPLE,
+    TRAIN,
+    command,
+    here,
+    small_and_offline,
+    trained,
+    weights_of,
+)
+from helpers import ROOT, contents, randomise
 from PIL import Image
 
 from ddpm_course import (
@@ -23,107 +32,20 @@ from ddpm_course import (
     to_uint8,
 )
 from ddpm_course.cli import invocation
-from ddpm_course.cli.main import main
 from ddpm_course.data.grids import image_grid
 from ddpm_course.data.image_files import bytes_of
-from ddpm_course.data.synthetic import synthetic_flowers
-from ddpm_course.presets import PRESETS, Preset
 from ddpm_course.pretrained.weights import COURSE, UPSCALER, save_pretrained
 from ddpm_course.super_resolution.model import DRAWN, upscale
 from ddpm_course.training.run_folder import steps_done
 
-SMALL = ("--data", "synthetic", "--image-size", "8", "--batch-size", "2", "--device", "cpu")
-TRAIN = ("train", *SMALL, "--steps", "2", "--timesteps", "50", "--precision", "fp32")
-SAMPLE = ("sample", "--device", "cpu", "--steps", "2")
+__all__ = ["here", "small_and_offline", "trained"]  # fixtures
+
 # Where an option is given twice, the last one counts.
 NEW_RUN = (*TRAIN, "--out", "new")
 RESUME = ("train", "--resume", "--out", "run", "--steps", "4")
 LARGE = ("upscale", "--device", "cpu", "--steps", "2", "--precision", "fp32")
 NEW_LARGE = (*LARGE, "--in", "there.png", "--out", "large.png")
 NEW_PICTURE = (*SAMPLE, "--from", "run", "--out", "new.png")
-
-
-def make_small(patch):
-    """Few pictures, and presets that are tinier: what the command does stays the same."""
-    patch.setattr(
-        "ddpm_course.data.datasets.synthetic_flowers",
-        lambda n, *a, **k: synthetic_flowers(30, *a, **k),
-    )
-    patch.setattr(
-        "ddpm_course.super_resolution.pairs.synthetic_flowers",
-        lambda n, *a, **k: synthetic_flowers(10, *a, **k),
-    )
-    network = dict(channels=(8, 16, 16), attention_levels=(), head_dim=8, image_size=32)
-    patch.setitem(PRESETS, "tiny", Preset(network, batch_size=4))
-    patch.setitem(PRESETS, "upscaler", Preset(network | ENLARGES, batch_size=4))
-
-
-@pytest.fixture(autouse=True)
-def small_and_offline(monkeypatch, no_network):
-    make_small(monkeypatch)
-
-
-def command(*args):
-    """Run `ddpm-course` in this process; its exit code, or the sentence that it exits with."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["ddpm-course", *map(str, args)])
-        patch.setattr(threading, "excepthook", threading.excepthook)
-        on_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            with pytest.raises(SystemExit) as exit:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, on_sigterm)
-    return exit.value.code
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of two steps, made by the command."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        make_small(patch)
-        assert command(*TRAIN, "--out", folder) == 0
-    return folder
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, trained):
-    """The working folder, with everything that the commands below stumble over."""
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(trained, "run")
-    for name in ("short", "mixed", "garbled", "cut", "foreign"):
-        shutil.copytree(trained, name)
-    for path in ("short/model.safetensors", "cut/training_state.safetensors"):
-        whole = (tmp_path / path).read_bytes()
-        (tmp_path / path).write_bytes(whole[: len(whole) // 2])
-    config = json.loads((tmp_path / "mixed/config.json").read_text())
-    config["network"]["channels"] = [64, 128, 256, 512]
-    (tmp_path / "mixed/config.json").write_text(json.dumps(config))
-    (tmp_path / "garbled/config.json").write_text("{")
-    shutil.copy("run/model.safetensors", "foreign/training_state.safetensors")
-    save_pretrained("labelled", weights_of(num_classes=4))
-    save_pretrained("enlarger", weights_of(**ENLARGES))
-
-    (tmp_path / "flowers").mkdir()
-    (tmp_path / "folder.png").mkdir()
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "pictures").mkdir()
-    Image.new("RGB", (9, 9)).save("pictures/good.png")
-    (tmp_path / "pictures" / "broken.jpg").write_bytes(b"no picture")
-    Image.new("RGB", (9, 9)).save("there.png")
-    Image.new("RGB", (129, 8)).save("wide.png")
-    Image.new("I;16", (9, 9)).save("deep.png")
-    (tmp_path / "file").write_text("a file")
-    return tmp_path
-
-
-ENLARGES = dict(in_channels=6, has_level=True, mid_attention=False)
-
-
-def weights_of(**options):
-    net = UNet(channels=(8, 16), attention_levels=(), blocks=1, image_size=8, head_dim=8, **options)
-    return Denoiser(randomise(net), cosine_schedule(50), "v")
 
 
 # ---- train
@@ -374,7 +296,7 @@ def test_images_can_be_written_one_by_one_pixel_for_pixel(here, capsys):
 
 
 def test_sample_draws_from_the_shipped_checkpoint_unless_told_otherwise(here, monkeypatch):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "shipped")
     save_pretrained(f"shipped/{COURSE}", weights_of())
     save_pretrained("shipped/another", weights_of())
     assert command(*SAMPLE, "--out", "new.png", "--number", "1") == 0
@@ -424,7 +346,7 @@ def test_upscale_writes_a_picture_four_times_as_large(here):
 
 
 def test_sample_can_enlarge_what_it_draws(here, monkeypatch):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "shipped")
     save_pretrained(f"shipped/{UPSCALER}", weights_of(**ENLARGES))
     options = ("--number", "4", "--precision", "fp32", "--upscale", "--seed", "5")
     assert command(*NEW_PICTURE, *options) == 0
@@ -594,7 +516,7 @@ def assert_one_sentence(sentence, phrase, capsys):
 
 @pytest.mark.parametrize(("args", "phrase"), BAD.values(), ids=BAD)
 def test_bad_input_ends_in_one_sentence(here, monkeypatch, capsys, args, phrase):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "empty")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "empty")
     before = contents(here)
     assert_one_sentence(command(*args), phrase, capsys)
     after = contents(here)
@@ -649,7 +571,7 @@ def test_drawing_more_than_fits_says_what_to_do(here, monkeypatch, capsys):
     ],
 )
 def test_enlarging_more_than_fits_says_what_to_do(here, monkeypatch, capsys, args, told):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "shipped")
     save_pretrained(f"shipped/{UPSCALER}", weights_of(**ENLARGES))
     forward = UNet.forward
 
@@ -694,7 +616,7 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint(here, full_disk, capsys, 
     after = contents(here / "run")
     assert after["training_state.safetensors"] == before["training_state.safetensors"]
     assert not [name for name in after if "tmp" in name]
-    assert load_pretrained(here / "run").net.image_shape == (3, 8, 8)
+    assert load_pretrained(here / "run").image_shape == (3, 8, 8)
     assert command(*RESUME) == 0
 
 

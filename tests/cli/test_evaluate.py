@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from conftest import randomise
-from test_cli import command
+from command_line import command
+from helpers import randomise
 
 from ddpm_course import Denoiser, UNet, cosine_schedule
 from ddpm_course.data.flowers102 import flowers102

@@ -5,8 +5,7 @@ from copy import deepcopy
 
 import nbformat
 import pytest
-from run_notebooks import PATHS
-from test_exercises import NOTEBOOKS
+from run_notebooks import NOTEBOOKS, PATHS
 from typer.testing import CliRunner
 
 from ddpm_course.cli.main import app

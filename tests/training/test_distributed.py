@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 import torch
 import torch.distributed as dist
-from conftest import ROOT
+from helpers import ROOT
 from small import CONFIG, rows, run
 
 from ddpm_course.training.distributed import join_processes
