@@ -1,6 +1,5 @@
 """Kill -9 at any moment: a resumed run continues as if nothing had happened."""
 
-import csv
 import random
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT
 from PIL import Image
+from small import rows
 
 from ddpm_course.pretrained.files import load_tensors
 from ddpm_course.pretrained.weights import CONFIG, MODEL
@@ -105,5 +105,4 @@ def finish(images, out, undisturbed):
         assert metadata == expected_metadata
         assert tensors.keys() == expected.keys()
         assert all(bool((tensors[k] == expected[k]).all()) for k in tensors), name
-    with (out / METRICS).open(newline="") as file:
-        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, STEPS + 1))
+    assert [int(row["step"]) for row in rows(out / METRICS)] == list(range(1, STEPS + 1))

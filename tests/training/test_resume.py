@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import contents
+from helpers import contents
 from small import CONFIG, FLOWERS, make, rows, run
 
 from ddpm_course import image_batches, linear_schedule, load_pretrained, train
