@@ -34,9 +34,9 @@ from ddpm_course.evaluation.features import EXTRACTORS, features
 from ddpm_course.evaluation.quality import UNSEEN
 from ddpm_course.pretrained.files import digest
 from ddpm_course.pretrained.weights import MODEL, UPSCALER, load_pretrained
+from ddpm_course.super_resolution.crops import pair_batches
 from ddpm_course.super_resolution.model import downsampled, upscale
 from ddpm_course.super_resolution.pairs import SCALE, load_pairs
-from ddpm_course.training.batches import pair_batches
 from ddpm_course.training.run_folder import steps_done
 
 REGRESSION, KEPT = Path("runs/upscaler-regression"), Path("runs/upscaling")
@@ -62,7 +62,10 @@ def train_regression(
     config = dc.TrainConfig(steps=steps, batch_size=batch_size, learning_rate=preset.learning_rate)
     pairs, _ = load_pairs(data, data_root)
     size = preset.network["image_size"]
-    batches = pair_batches(pairs, config, dc.cosine_schedule(1000), size, device=device)
+    batches = pair_batches(
+        pairs, dc.cosine_schedule(1000), size, batch_size=batch_size, seed=config.seed,
+        device=device,
+    )  # fmt: skip
     torch.manual_seed(config.seed)
     net = dc.UNet(**preset.network)
     denoiser = dc.Denoiser(net, dc.NoiseSchedule(torch.tensor([1.0, 0.0])), "x0").to(device)

@@ -10,9 +10,9 @@ import signal
 import tarfile
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
+from requests.exceptions import ConnectionError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -46,14 +46,13 @@ def real_flowers(tmp_path_factory):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """torchvision's downloads fail as they do without a network."""
+    """Downloads fail as they do without a network."""
 
     def fail(*args, **kwargs):
-        raise URLError("Temporary failure in name resolution")
+        raise ConnectionError("Temporary failure in name resolution")
 
-    monkeypatch.setattr("ddpm_course.data.flowers102.PAUSE", 0)
-    for name in ("download_url", "download_and_extract_archive"):
-        monkeypatch.setattr(f"torchvision.datasets.flowers102.{name}", fail)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("requests.get", fail)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from ddpm_course.data.grids import save_image
 from ddpm_course.evaluation.denoising import LOG_SNRS, x0_error
 from ddpm_course.pretrained.files import read_json, write_text
 from ddpm_course.pretrained.weights import CHECKPOINTS, CONFIG, load_pretrained, save_pretrained
+from ddpm_course.super_resolution.crops import middle_crops
 from ddpm_course.super_resolution.pairs import load_pairs
-from ddpm_course.training.batches import middle_crops
-from ddpm_course.training.run_folder import read_rows
+from ddpm_course.training.curves import read_rows
 from ddpm_course.training.setup import MEASURED
 
 CARD, UPSCALER_CARD = (

@@ -2,6 +2,7 @@
 `download`.
 """
 
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -16,7 +17,6 @@ from ddpm_course.cli.sample import sample_command
 from ddpm_course.cli.train import train_command
 from ddpm_course.cli.upscale import upscale_command
 from ddpm_course.data.flowers102 import download_flowers102
-from ddpm_course.training.interrupts import end_like_an_interrupt
 
 app = typer.Typer(
     help="Train denoising diffusion models on flowers, and draw from them.",
@@ -44,7 +44,8 @@ def download_command(
 def main() -> None:
     """Run the command line. What a user can mend ends in one sentence and exit code 1."""
     threading.excepthook = _report_thread
-    end_like_an_interrupt()
+    # SIGTERM, which torchrun and the schedulers of clusters send, acts like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except (ValueError, OSError, ArithmeticError, MemoryError, ModuleNotFoundError) as error:

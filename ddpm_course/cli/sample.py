@@ -1,6 +1,6 @@
 """The command `ddpm-course sample`: images from trained weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ from ddpm_course.samplers import SAMPLERS, sample
 from ddpm_course.schedules import SPACINGS
 from ddpm_course.super_resolution.model import DRAWN, STEPS, refuse_larger, upscale
 from ddpm_course.training.setup import pick_device
-from ddpm_course.training.speed import autocast, first_that_fits, is_out_of_memory
+from ddpm_course.training.speed import autocast
 
 
 def sample_command(
@@ -87,9 +87,7 @@ def sample_command(
     options: dict[str, Any] = {} if eta is None else {"eta": eta}
     bar = partial(tqdm, unit="step", dynamic_ncols=True)
 
-    def draw(
-        first: int, count: int, steps: int, progress: Callable[[Iterable], Iterable] = iter
-    ) -> Tensor:
+    def draw(first: int, count: int) -> Tensor:
         with autocast(precision, where):
             return sample(
                 denoise(count),
@@ -101,25 +99,13 @@ def sample_command(
                 seed=seed,
                 first=first,
                 device=where,
-                progress=progress,
+                progress=partial(bar, total=steps),
                 **options,
             )
 
-    parts, progress = range(0, number, batch_size), partial(bar, total=steps)
-    x: Tensor | None
-    try:
-        x = torch.cat(
-            [draw(first, min(batch_size, number - first), steps, progress) for first in parts]
-        )
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        x = None
-    if x is None:  # here, with the error gone, its memory is free again
-        halves = [batch_size >> k for k in range(1, batch_size.bit_length())]
-        fits = first_that_fits(lambda size: draw(0, size, steps=1), halves)
-        way_out = f"choose --batch-size {fits}" if fits else "not even one fits"
-        raise MemoryError(f"Out of memory with {batch_size} images at once on {where}: {way_out}.")
+    with enough_memory("choose a smaller --batch-size"):
+        starts = range(0, number, batch_size)
+        x = torch.cat([draw(first, min(batch_size, number - first)) for first in starts])
     if not x.isfinite().all():
         raise ValueError(
             f"The images came out as NaN: the weights of {source} are damaged, or bfloat16 is too "

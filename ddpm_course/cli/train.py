@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from ddpm_course.diffusion import PREDICTIONS
 from ddpm_course.presets import PRESETS
 from ddpm_course.schedules import SCHEDULES
 from ddpm_course.training.config import TrainConfig
-from ddpm_course.training.distributed import first_process_says, rank
+from ddpm_course.training.distributed import first_process_decides, rank
 from ddpm_course.training.loop import TrainState, train
 from ddpm_course.training.monitoring import HeldOut, draw_samples
 from ddpm_course.training.run_folder import exclusive, refuse_to_overwrite, steps_done
@@ -78,6 +78,9 @@ def train_command(
     label_dropout: Annotated[
         float, ForTraining(help="Share of labels hidden, if conditional.")
     ] = DEFAULT.label_dropout,
+    decay_steps: Annotated[
+        int, ForTraining(help="Last steps, over which the learning rate falls to 0.")
+    ] = DEFAULT.decay_steps,
     seed: Annotated[int, ForTraining(help="Names every random draw.")] = DEFAULT.seed,
     precision: Annotated[str, ForSpeed(help=PRECISIONS)] = DEFAULT.precision,
     accumulate: Annotated[
@@ -140,7 +143,7 @@ def _timer(minutes: float | None) -> Callable[[], bool]:
     if minutes is not None and not 0 < minutes < math.inf:
         raise ValueError(f"--minutes must be above 0, not {minutes}.")
     end = math.inf if minutes is None else time.perf_counter() + 60 * minutes
-    return lambda: first_process_says(time.perf_counter() > end)
+    return lambda: first_process_decides(time.perf_counter() > end)
 
 
 def _tell_of_other_pictures(settings: dict) -> None:
@@ -183,19 +186,16 @@ def _watch(
         typer.echo(f"Not read: {others}")
     bar = tqdm(unit="step", initial=done, total=config.steps, dynamic_ncols=True)
 
-    def progress(remaining: Iterable[int]) -> Iterator[int]:
-        for step in remaining:
-            yield step
-            bar.update()
-
     last, go_on = done, command("train", "--resume", "--out", out)
 
     def due(every: int) -> bool:
         return ends or state.step // every > last // every
 
     try:
-        with closing(run(log=tracker.log, progress=progress)) as states:
+        with closing(run()) as states:
             for state in states:
+                tracker.log(state.metrics(), state.step)
+                bar.update(state.step - bar.n)
                 if time_is_up := up():
                     states.close()  # saved before anything else takes its time
                 ends = time_is_up or state.step == config.steps

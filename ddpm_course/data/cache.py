@@ -1,4 +1,4 @@
-"""A data set that was decoded once is read back from one file."""
+"""Data sets are decoded once, and read back from one file."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -11,21 +11,27 @@ _UNSAVED: dict[Path, tuple[str, ImageData]] = {}
 
 
 def cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData]) -> ImageData:
-    """decode(), or what it gave last time if no source has changed since."""
-    facts = [f"{p.name} {(s := p.stat()).st_size} {s.st_mtime_ns}" for p in sources]
-    fingerprint = hashlib.sha256("\n".join(facts).encode()).hexdigest()
-    if _UNSAVED.get(cache, ("",))[0] == fingerprint:
+    """decode(), or its result from last time if no source has changed since."""
+    facts = "\n".join(fingerprint(path) for path in sources)
+    now = hashlib.sha256(facts.encode()).hexdigest()
+    if _UNSAVED.get(cache, ("",))[0] == now:
         return _UNSAVED[cache][1]
     try:
         tensors, metadata = load_tensors(cache)
-        if metadata.get("fingerprint") == fingerprint:
+        if metadata.get("fingerprint") == now:
             return ImageData(tensors["images"], tensors.get("labels"))
     except (OSError, ValueError, KeyError):
-        pass  # no cache, or a damaged one: decoding makes it anew
+        pass  # no cache, or a damaged one: decode again
     data = decode()
     tensors = {name: value for name, value in data._asdict().items() if value is not None}
     try:
-        save_tensors(cache, tensors, {"fingerprint": fingerprint})
+        save_tensors(cache, tensors, {"fingerprint": now})
     except OSError:  # a read-only folder costs time at the next start, not at the next call
-        _UNSAVED[cache] = fingerprint, data
+        _UNSAVED[cache] = now, data
     return data
+
+
+def fingerprint(path: Path) -> str:
+    """Name, size and time of a file: they change when its content does."""
+    facts = path.stat()
+    return f"{path.name} {facts.st_size} {facts.st_mtime_ns}"

@@ -38,10 +38,10 @@ def load_data(name: str, root: Path | str, size: int) -> ImageData:
 
 
 def held_out(name: str, root: Path | str, size: int) -> ImageData:
-    """Pictures like those of the data set `name`, none of which is in it: Flowers-102's `val`
-    split, a tenth of a folder, or procedural flowers of another seed.
+    """Images like those of the data set `name` that are not in it: Flowers-102's `val` split, a
+    tenth of a folder, or procedural flowers of another seed.
 
-    Raises ValueError for a data set that keeps none out.
+    Raises ValueError for a data set that holds none out.
     """
     if name == "flowers102":
         return flowers102(root, size, split="val")
@@ -51,11 +51,11 @@ def held_out(name: str, root: Path | str, size: int) -> ImageData:
         rest, images = parted(whole_folder(root, size).images)
         if not len(images):
             raise ValueError(
-                "A tenth of the pictures is held out to measure on, so 10 are the fewest, not "
+                "A tenth of the images is held out to measure on, so 10 are the fewest, not "
                 f"{len(rest)}: leave --held-out-every out."
             )
         return ImageData(images, None)
     raise ValueError(
-        f"The data set {name} keeps no pictures out of training to measure on: flowers102 and "
+        f"The data set {name} holds no images out of training to measure on: flowers102 and "
         "folder do."
     )

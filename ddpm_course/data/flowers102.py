@@ -1,26 +1,25 @@
-"""Oxford 102 Flowers: downloaded through torchvision, decoded once."""
+"""Oxford 102 Flowers: downloaded with pooch, verified by torchvision, decoded once."""
 
-import socket
-import time
-from http.client import HTTPException
+import textwrap
 from pathlib import Path
-from urllib.error import URLError
 
+import pooch
 import torch
+from requests.exceptions import RequestException
 from torch import Tensor
 
 from ddpm_course.data.cache import cached
 from ddpm_course.data.image_files import PICTURES, square
 from ddpm_course.data.images import ImageData
 
-TRIES, PAUSE, STALLED = 3, 2.0, 60.0  # tries, and seconds after the first and without a byte
+TRIES = 3
 
 
 def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageData:
     """Oxford 102 Flowers (Nilsback & Zisserman 2008) under root/flowers-102, with labels 0..101.
 
     Images are squeezed to size×size as a whole, whatever their shape. `split` joins "train"
-    (1,020 images), "val" (1,020) and "test" (6,149) with "+": the default trains on 7,169 and
+    (1,020 images), "val" (1,020) and "test" (6,149) with "+": the default has 7,169 images and
     holds `val` out. Nothing is downloaded (see `download_flowers102`).
 
     Raises FileNotFoundError where the data set is missing, ValueError where it is damaged.
@@ -29,10 +28,10 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
 
     root = Path(root)
     folder = root / "flowers-102"
-    mend = f"remove {folder} and run `{how_to_download(root)}`"
+    remedy = f"remove {folder} and run `{how_to_download(root)}`"
 
     def load(path: Path) -> Tensor:
-        return square(path, size, mend, lambda image: image)
+        return square(path, size, remedy, lambda image: image)
 
     try:
         parts = [Flowers102(root, split=name, loader=load) for name in split.split("+")]
@@ -58,7 +57,7 @@ def species() -> list[str]:
 
 
 def how_to_download(root: Path | str) -> str:
-    """The command that fetches Flowers-102, to be named where it is missing."""
+    """The command that downloads Flowers-102, for messages where it is missing."""
     return f"ddpm-course download --data-root {root}"
 
 
@@ -67,37 +66,39 @@ def _offline() -> str:
 
 
 def download_flowers102(root: Path | str) -> None:
-    """Fetch Flowers-102 (about 350 MB) through torchvision, unless it is there already.
+    """Download Flowers-102 (about 350 MB) in torchvision's layout, unless it is there already.
 
-    What is cut short or fails its checksum is fetched again, `TRIES` times in all. Raises
-    ConnectionError in one sentence if that does not help, ValueError for a folder of somebody's own
-    pictures.
+    A file that is cut short or fails its checksum is downloaded again, `TRIES` times in all, and
+    never kept. Raises ConnectionError in one sentence if that does not help, ValueError for a
+    folder of the user's own images.
     """
     from torchvision.datasets import Flowers102
+    from torchvision.datasets.utils import extract_archive
 
-    lies = (Path(root) / "flowers-102").exists()
-    if not lies and any(p.suffix.lower() in PICTURES for p in Path(root).glob("*")):
+    folder = Path(root) / "flowers-102"
+    if not folder.exists() and any(p.suffix.lower() in PICTURES for p in Path(root).glob("*")):
         raise ValueError(
-            f"{root} holds pictures of its own, which `--data folder` learns from; for Flowers-102 "
+            f"{root} holds images of its own, which `--data folder` learns from; for Flowers-102 "
             "name another --data-root."
         )
-
-    def fetch() -> None:
-        patience = socket.getdefaulttimeout()
-        socket.setdefaulttimeout(STALLED)
+    try:
+        Flowers102(root)
+        return
+    except RuntimeError:
+        pass  # not there, or not complete
+    checksums = {name: f"md5:{md5}" for name, md5 in Flowers102._file_dict.values()}
+    server = pooch.create(
+        folder, Flowers102._download_url_prefix, registry=checksums, retry_if_failed=TRIES - 1
+    )
+    for name in checksums:  # the archive first: torchvision takes the tables for a sign of the rest
         try:
-            Flowers102(root, download=True)
-        finally:
-            socket.setdefaulttimeout(patience)
-
-    for attempt in range(1, TRIES + 1):
-        try:
-            return fetch()
-        except (URLError, HTTPException, RuntimeError, ConnectionError, TimeoutError) as error:
-            if attempt == TRIES:
-                raise ConnectionError(
-                    f"Flowers-102 is not under {root} and could not be downloaded in {TRIES} "
-                    f"tries ({error}): see to the network or proxy and run it again. {_offline()}"
-                ) from error
-            time.sleep(attempt * PAUSE)
-    return None
+            path = server.fetch(name, progressbar=True)
+        except (RequestException, ValueError) as error:
+            reason = textwrap.shorten(str(error), 100, placeholder=" …")
+            raise ConnectionError(
+                f"{name} of Flowers-102 could not be downloaded to {folder} in {TRIES} tries "
+                f"({reason}): check the network or proxy and try again. {_offline()}"
+            ) from error
+        if name.endswith(".tgz"):
+            extract_archive(path, str(folder))
+    Flowers102(root)

@@ -11,20 +11,20 @@ from ddpm_course.data.image_files import middle_square, pictures_below, square
 from ddpm_course.data.images import ImageData
 from ddpm_course.rng import generator
 
-NAMED = 5  # bad pictures in one sentence
+NAMED = 5  # damaged images in one sentence
 
 
 def whole_folder(root: Path | str, size: int) -> ImageData:
-    """Every picture below a folder, cropped to its middle square; no labels.
+    """Every image below a folder, cropped to its middle square; no labels.
 
-    Raises FileNotFoundError without a folder or a picture in it, ValueError that names those that
+    Raises FileNotFoundError without a folder or images in it, ValueError that names those that
     cannot be read.
     """
     sources = pictures_below(Path(root))
 
     def decode() -> ImageData:
         images, bad = [], []
-        for path in tqdm(sources, "reading pictures", unit="picture", disable=None, leave=False):
+        for path in tqdm(sources, "reading images", unit="image", disable=None, leave=False):
             try:
                 images.append(square(path, size, "replace or remove it", middle_square))
             except ValueError as error:
@@ -38,11 +38,11 @@ def whole_folder(root: Path | str, size: int) -> ImageData:
 
 
 def parted(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures [N,...] to learn from, and those that are held out: a random tenth, at most 300."""
+    """Images [N,...] to learn from, and those that are held out: a random tenth, at most 300."""
     order, number = torch.randperm(len(images), generator=generator(0)), min(300, len(images) // 10)
     return images[order[number:]], images[order[:number]]
 
 
 def folder(root: Path | str, size: int) -> ImageData:
-    """`whole_folder` without the pictures that `held_out` has."""
+    """`whole_folder` without the images of `held_out`."""
     return ImageData(parted(whole_folder(root, size).images)[0], None)

@@ -13,10 +13,9 @@ from ddpm_course.pretrained.files import atomic, new_folder
 
 
 def image_grid(images: Tensor, columns: int | None = None, tile: int = 128) -> Image.Image:
-    """u8[N,3,S,S] as one picture, nearly square unless `columns` says otherwise.
+    """u8[N,3,S,S] as one sheet, nearly square unless `columns` is given.
 
-    Images below `tile` pixels are enlarged by a whole factor, each pixel a square, so that
-    nothing is seen that the model did not draw.
+    Images below `tile` pixels are enlarged by a whole factor, and each pixel stays a square.
     """
     N, _, size, _ = images.shape
     columns = min(N, columns or math.ceil(math.sqrt(N)))
@@ -36,14 +35,14 @@ def save_image(path: Path, picture: Image.Image) -> None:
 
 
 def save_separately(folder: Path, images: Tensor) -> None:
-    """Write u8[N,3,S,S] as PNGs into a new folder, pixel for pixel: 00000.png and so on."""
+    """Write u8[N,3,S,S] as PNGs into a new folder, unscaled: 00000.png and so on."""
     with new_folder(folder) as made:
         for k, image in enumerate(images.cpu()):
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(made / f"{k:05}.png")
 
 
 def png_bytes(x: Tensor, tile: int = 128, columns: int | None = None) -> bytes:
-    """f[N,3,S,S] in [-1, 1] as the bytes of a PNG, for a live panel: quick rather than small."""
+    """f[N,3,S,S] in [-1, 1] as the bytes of a PNG for a live panel, fast rather than small."""
     buffer = io.BytesIO()
     image_grid(to_uint8(x), columns, tile).save(buffer, format="png", compress_level=1)
     return buffer.getvalue()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class ImageData(NamedTuple):
-    """images u8[N,3,size,size]; labels i64[N] from 0, or None where pictures have none."""
+    """images u8[N,3,size,size]; labels i64[N] from 0, or None where there are none."""
 
     images: Tensor
     labels: Tensor | None
@@ -23,5 +23,5 @@ def to_unit(images: Tensor) -> Tensor:
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """Floats in [-1, 1] -> uint8; what lies outside is clipped. Undoes `to_unit` exactly."""
+    """Floats in [-1, 1] -> uint8, clipped. Inverts `to_unit` exactly."""
     return ((x.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -1,7 +1,7 @@
-"""Procedural flowers: a small stand-in where there is neither data nor network.
+"""Procedural flowers: a stand-in where there are neither data nor a network connection.
 
-Petal number, shape and colour, the eye, the leaves and the background vary from image to image.
-They are no photographs, so they can be shown and committed freely.
+Number, shape and colour of the petals, the eye, the leaves and the background vary from image to
+image. They are not photographs, so they can be shown and committed freely.
 """
 
 import math
@@ -27,7 +27,7 @@ SPECIES = tuple(name for name, *_ in _SPECIES)
 
 
 def synthetic_flowers(n: int, size: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Draw n flowers: (images u8[n,3,size,size], species i64[n] in 0..7).
+    """n flowers: (images u8[n,3,size,size], species i64[n] in 0..7).
 
     Image k depends on (seed, k) alone. Raises ValueError unless n ≥ 1 and size ≥ 8 pixels.
     """
@@ -47,7 +47,7 @@ def _flower(species: int, size: int, draw: torch.Generator) -> Tensor:
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=draw))
 
-    fine = 2 * size  # drawn at twice the size, then averaged: soft edges
+    fine = 2 * size  # painted at twice the size, then averaged, for soft edges
     axis = torch.linspace(-1, 1, fine)
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     image = _background(x, y, uniform, draw)

@@ -54,7 +54,7 @@ def x0_error(
     for first in range(0, shape[0], batch_size):
         rows = slice(first, first + batch_size)
         x0, eps = to_unit(data.images[rows]).to(device), noise[rows].to(device)
-        cond = conditions(denoiser, None if data.labels is None else data.labels[rows])
+        cond = label_conditions(denoiser, None if data.labels is None else data.labels[rows])
         cond |= {name: values[rows].to(device) for name, values in (told or {}).items()}
         for k, t in enumerate(times):
             x_t = q_sample(x0, t, eps, denoiser.schedule)
@@ -62,7 +62,7 @@ def x0_error(
     return (total / noise.numel()).cpu()
 
 
-def conditions(denoiser: Denoiser, labels: Tensor | None) -> dict[str, Tensor]:
+def label_conditions(denoiser: Denoiser, labels: Tensor | None) -> dict[str, Tensor]:
     """{"y": labels} on the denoiser's device; {} without labels, or if its network knows none."""
     if labels is None or getattr(denoiser.net, "null_class", None) is None:
         return {}

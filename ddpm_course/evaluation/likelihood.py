@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ddpm_course.data.images import ImageData, to_unit
 from ddpm_course.diffusion import Denoiser, q_sample
-from ddpm_course.evaluation.denoising import conditions
+from ddpm_course.evaluation.denoising import label_conditions
 from ddpm_course.rng import generator
 from ddpm_course.schedules import NoiseSchedule
 
@@ -66,7 +66,7 @@ def bits_per_dim(denoiser: Denoiser, data: ImageData, *, draws: int = 64, seed: 
         for t, eps in zip(times.split(AT_ONCE), noise.split(AT_ONCE), strict=True):
             x_t = q_sample(x0.expand(eps.shape), t, eps.to(device), schedule)
             labels = None if data.labels is None else data.labels[k].expand(len(t))
-            estimates.append(denoiser(x_t, t, **conditions(denoiser, labels)))
+            estimates.append(denoiser(x_t, t, **label_conditions(denoiser, labels)))
         last, others = torch.cat(estimates).split([1, draws])
         squares = (others - x0).double().square().flatten(1).sum(1).cpu()
         steps = (price[picked] * squares / odds[picked]).mean() + toll.sum() * x0.numel()

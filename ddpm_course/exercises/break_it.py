@@ -34,7 +34,7 @@ PATIENTS = {
         "self.decay",
     ),
     8: Change("diffusion.q_sample", "a * x0", "schedule.signal_noise(t - 1, x0)[0] * x0"),
-    9: Change("training.loop._gradients", "randint(1, T + 1,", "randint(1, T,"),
+    9: Change("training.loop.draw_times", "randint(1, T + 1,", "randint(1, T,"),
     10: Change("unet.norm_groups", "min(channels) >= 4 * g", "min(channels) >= g"),
 }  # fmt: skip
 """What is wrong with each; the notebook does not show this."""
@@ -226,7 +226,7 @@ def repair_8():
 @_add(9, "`torch.randint(low, high)` never draws `high`.")
 def repair_9():
     """The line that is wrong in patient 9, and what should stand there."""
-    return Change("training.loop._gradients", "torch.randint(1, T,", "torch.randint(1, T + 1,")
+    return Change("training.loop.draw_times", "torch.randint(1, T,", "torch.randint(1, T + 1,")
 
 
 @_add(10, "GroupNorm takes from each group its own mean. The time shifts a channel as a whole.")

@@ -43,7 +43,7 @@ def downsampled(large: Tensor) -> Tensor:
     return F.interpolate(large, scale_factor=1 / SCALE, mode="bicubic", antialias=True)
 
 
-def conditions(
+def low_res_conditions(
     small: Tensor, level: Tensor, noise: Tensor, schedule: NoiseSchedule
 ) -> dict[str, Tensor]:
     """What the network is told of small pictures f[B,3,H,W] in [-1, 1]: them, with as much noise as
@@ -109,11 +109,11 @@ def upscale(
     margins = (0, -width % multiple, 0, -height % multiple)  # the network halves whole pictures
     x = F.pad(to_unit(small).to(device), margins, mode="replicate")
     doubt = randn_like(x, image_generators(seed, N, (DOUBT,), device, first))
-    told = conditions(x, torch.full((N,), level, device=device), doubt, denoiser.schedule)
-    denoise = denoiser.bind(**told)
+    cond = low_res_conditions(x, torch.full((N,), level, device=device), doubt, denoiser.schedule)
+    denoise = denoiser.bind(**cond)
     large = sample(
         denoise if level else consistent(denoise, x),
-        told["low_res"].shape,
+        cond["low_res"].shape,
         denoiser.schedule,
         steps=steps,
         seed=seed,

@@ -1,9 +1,9 @@
-"""One step shared by several processes, as `torchrun` starts them.
+"""Several processes that share each training step, as `torchrun` starts them.
 
-Each process holds the whole network and works on its share of every batch; PyTorch's
+Each process holds the whole network and works on its share of every batch. PyTorch's
 DistributedDataParallel averages the gradients. Every random draw is made for the whole batch and
-then sliced, so the number of processes changes nothing but the speed (dropout apart). Only the
-first process writes files.
+then sliced, so the number of processes changes only the speed (and dropout). Only the first
+process writes files.
 """
 
 import os
@@ -18,36 +18,41 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ddpm_course.diffusion import Denoiser
 
-PATIENCE = timedelta(hours=1)  # the others wait while one downloads and decodes a data set
+PATIENCE = timedelta(hours=1)  # the others wait while the first downloads and decodes a data set
 
 
 def join_processes(device: str) -> torch.device | None:
-    """Meet the other processes that `torchrun` started; returns this one's device.
+    """Connect to the other processes that `torchrun` started, and return this one's device.
 
-    Returns None if there are no others. `device` is "cpu", or else each takes a GPU of its own.
+    Returns None if there are no others. With `device` "cpu" all work on the CPU. Otherwise each
+    takes a CUDA GPU of its own, where there are any.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return None
-    from accelerate import PartialState  # here, because it takes seconds to import
-
-    return PartialState(cpu=device == "cpu", timeout=PATIENCE).device
+    own, backend = torch.device("cpu"), "gloo"
+    if device != "cpu" and torch.cuda.is_available():
+        own, backend = torch.device("cuda", int(os.environ["LOCAL_RANK"])), "nccl"
+        torch.cuda.set_device(own)
+    if not dist.is_initialized():
+        dist.init_process_group(backend, timeout=PATIENCE)
+    return own
 
 
 def processes() -> int:
-    """How many processes share each batch."""
+    """The number of processes that share each batch."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this one is, from 0."""
+    """The number of this process, from 0."""
     return dist.get_rank() if processes() > 1 else 0
 
 
 @contextmanager
 def first_process_first() -> Iterator[None]:
-    """The first process does what stands inside alone; the others follow when it is done.
+    """The first process runs the block alone; the others follow once it is done.
 
-    So a data set is downloaded and decoded once.
+    So a data set is downloaded and decoded only once.
     """
     if rank() > 0:
         dist.barrier()
@@ -57,29 +62,29 @@ def first_process_first() -> Iterator[None]:
 
 
 def replicate(denoiser: Denoiser) -> Denoiser:
-    """The denoiser whose gradients are averaged over all processes; it shares its parameters."""
+    """A denoiser with the same parameters, whose gradients are averaged over all processes."""
     if processes() == 1:
         return denoiser
     net = DistributedDataParallel(denoiser.net, gradient_as_bucket_view=True)
     return Denoiser(net, denoiser.schedule, denoiser.prediction, denoiser.clip)
 
 
-def averaging(denoiser: Denoiser, now: bool) -> AbstractContextManager:
-    """Within it a backward pass averages its gradients over the processes, or not yet."""
+def gradients_averaged(denoiser: Denoiser, now: bool) -> AbstractContextManager:
+    """Whether a backward pass in this block averages the gradients over the processes, or waits."""
     waits = isinstance(denoiser.net, DistributedDataParallel) and not now
     return denoiser.net.no_sync() if waits else nullcontext()
 
 
-def first_process_says(answer: bool) -> bool:
-    """The first process's answer, which all then act on together."""
-    said = [answer]
+def first_process_decides(answer: bool) -> bool:
+    """The answer of the first process, on which all processes then act together."""
+    answers = [answer]
     if processes() > 1:
-        dist.broadcast_object_list(said)
-    return said[0]
+        dist.broadcast_object_list(answers)
+    return answers[0]
 
 
 def mean_over_processes(value: Tensor) -> Tensor:
-    """The mean of a tensor that every process has its own of."""
+    """The mean of a tensor of which every process has its own. Overwrites `value`."""
     if processes() > 1:
         dist.all_reduce(value)
     return value / processes()

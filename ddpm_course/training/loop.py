@@ -1,54 +1,99 @@
-"""The training loop, with what a run of hours needs: EMA, warm-up, clipping, exact resume.
+"""Algorithm 1 of DDPM (Ho et al. 2020), and the loop of a run that may take days.
 
-Algorithm 1 of DDPM (Ho et al. 2020): draw images, times and noise, and take a gradient step on
-the denoiser's loss. Every draw depends on (seed, step) alone, so a run that was stopped goes on
-as if it had not been.
+Every random draw of a step depends on (seed, step) alone. So a run that was stopped continues as
+if it had not been.
 """
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
+from ddpm_course.data.batching import Batches, send
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.rng import DROPOUT, NOISE, TIMES, generator, randn_like
-from ddpm_course.training.batches import Batches
-from ddpm_course.training.config import TrainConfig
+from ddpm_course.training.config import TrainConfig, learning_rate
 from ddpm_course.training.distributed import (
-    averaging,
+    gradients_averaged,
     mean_over_processes,
     processes,
     rank,
     replicate,
 )
 from ddpm_course.training.ema import EMA
-from ddpm_course.training.interrupts import interrupts_held_back
-from ddpm_course.training.run_folder import (
-    TrainingFolder,
-    exclusive,
-    refuse_to_overwrite,
-    refuse_to_resume_nothing,
-)
-from ddpm_course.training.speed import (
-    autocast,
-    first_that_fits,
-    is_out_of_memory,
-    make_optimizer,
-    prepare_network,
-    send,
+from ddpm_course.training.run_folder import RunFolder, interrupts_held_back
+from ddpm_course.training.speed import autocast, enough_memory, make_optimizer, prepare_network
+
+EXPLODED = 1e3  # a network that always predicts 0 has a loss of about 1
+TOO_LARGE = (
+    "process each batch in more parts with --accumulate, which learns the same, or choose a "
+    "smaller --preset or --image-size"
 )
 
-EXPLODED = 1e3  # a network that always answers 0 has a loss of about 1
+
+def training_step(
+    denoiser: Denoiser,
+    optimizer: torch.optim.Optimizer,
+    inputs: dict[str, Tensor],
+    step: int,
+    config: TrainConfig,
+) -> tuple[Tensor, Tensor]:
+    """One step of Algorithm 1, on images x0 f[B,*] and the conditions beside them.
+
+    Returns the loss and the 2-norm of the gradient before clipping. Both stay on the device, so
+    nothing waits for it. Of several processes each uses its share of the batch, and the loss is
+    that of its share.
+    """
+    # Lines 2 to 4 of the algorithm: images, times and noise, for the whole batch.
+    x0, device = inputs["x0"], inputs["x0"].device
+    cond = {name: value for name, value in inputs.items() if name != "x0"}
+    t = draw_times(len(x0), denoiser.schedule.T, generator(config.seed, step, TIMES))
+    t = send(t, device)
+    noise = randn_like(x0, generator(config.seed, step, NOISE, device=device))
+
+    # Line 5: the gradient of the loss, part by part to save memory, and a step along it.
+    optimizer.zero_grad()
+    parts, losses = my_parts(len(x0), config), []
+    for number, part in enumerate(parts):
+        torch.manual_seed(generator(config.seed, step, rank(), number, DROPOUT).initial_seed())
+        my_cond = {name: value[part] for name, value in cond.items()}
+        with gradients_averaged(denoiser, now=number + 1 == len(parts)):
+            with autocast(config.precision, device):
+                loss = denoiser.loss(x0[part], t[part], noise[part], **my_cond).mean()
+            (loss / len(parts)).backward()
+        losses.append(loss.detach())
+
+    norm = clip_grad_norm_(denoiser.net.parameters(), config.grad_clip)
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, config)
+    optimizer.step()
+    return torch.stack(losses).mean(), norm
+
+
+def draw_times(number: int, T: int, generator: torch.Generator) -> Tensor:
+    """One time per image, i64[number], each of 1..T equally likely."""
+    return torch.randint(1, T + 1, (number,), generator=generator)
+
+
+def my_parts(number: int, config: TrainConfig) -> list[slice]:
+    """The slices of a batch of `number` images that this process takes, one after the other.
+
+    There are `config.accumulate` of them. Together the processes cover the batch.
+    """
+    count, first = processes() * config.accumulate, rank() * config.accumulate
+    edges = [number * k // count for k in range(first, first + config.accumulate + 1)]
+    return [slice(start, end) for start, end in pairwise(edges)]
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """Where a run stands. Loss, gradient norm and speed are means since the last state."""
+    """The state of a run. Loss, gradient norm and speed are means since the last state."""
 
     step: int
     """Steps done."""
@@ -59,10 +104,10 @@ class TrainState:
     learning_rate: float
     images_per_second: float
     ema: Denoiser
-    """The averaged denoiser, to sample from. It goes on changing as the run goes on."""
+    """The averaged denoiser, to sample from. It keeps changing as the run continues."""
 
     def metrics(self) -> dict[str, float]:
-        """What is logged: every number but the step."""
+        """Every number that is logged, except the step."""
         return {
             "loss": self.loss,
             "gradient_norm": self.gradient_norm,
@@ -79,201 +124,103 @@ def train(
     folder: Path | str | None = None,
     resume: bool = False,
     run: dict | None = None,
-    log: Callable[[dict[str, float], int], None] | None = None,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Generator[TrainState]:
     """Train `denoiser` in place, yielding a state every `log_every` steps and at the end.
 
     Args:
         denoiser: the model, on the device to train on.
-        batch: gives the images of a step.
+        batch: returns the images x0 f[B,*] of a step, and the conditions beside them.
         config: see `TrainConfig`.
-        folder: where to keep metrics, weights and the training state; None keeps nothing.
-        resume: go on from the training state in `folder`, bit for bit on a CPU in fp32.
-        run: a JSON record kept in the folder's config.json.
-        log: a tracker's log(metrics, step).
-        progress: wraps the iterator of steps (`tqdm`, say).
+        folder: where to keep metrics, weights and the training state. None keeps nothing.
+        resume: continue from the training state in `folder`, bit for bit on a CPU in fp32.
+        run: a JSON record that is kept in the folder's config.json.
 
-    Under `torchrun` every process calls this alike, and works on its share of each batch.
+    Under `torchrun` every process makes the same call, and works on its share of each batch.
 
-    An interrupt is held back until the step or save in hand is whole, and then the state is
-    saved; so it is when the caller stops asking for states. With several processes, which may be
-    a step apart, an interrupt can lose up to `checkpoint_every` steps. Dropout draws from torch's
-    global generator, which every step seeds anew.
+    An interrupt waits until the current step or save is complete, and then the state is saved. It
+    is also saved when the caller stops asking for states. With several processes, which may be a
+    step apart, an interrupt can lose up to `checkpoint_every` steps. Dropout draws from torch's
+    global generator, which every step seeds.
 
     Raises ValueError if `folder` holds a run already or another process trains there, or if
     `resume` finds no state, one of a run that was set up differently, or nothing left to do;
-    FloatingPointError when the loss is no longer finite, or has exploded; MemoryError when a batch
-    does not fit.
+    FloatingPointError if the loss is no longer finite or has exploded; MemoryError if a batch does
+    not fit.
     """
-    device = denoiser.device
-    _refuse_unequal_shares(config)
-    prepare_network(denoiser.net, config, device)
-    learner = replicate(denoiser)
-    optimizer = make_optimizer(denoiser.net, device)
-    ema = EMA(denoiser, config.ema_decay)
-    store = TrainingFolder(folder, denoiser, optimizer, ema, config.identity(), run, rank() == 0)
-    if resume:
-        refuse_to_resume_nothing(folder)
-    with exclusive(Path(folder)) if folder and store.writes else nullcontext():
-        if resume:
-            done = saved = store.load()
-        else:
-            if rank() == 0:
-                refuse_to_overwrite(folder)
-            done = saved = 0
-            store.save(0)  # a folder that cannot be written to is found out now, not hours later
-        if done >= config.steps:
-            raise ValueError(f"The run has {done} steps already: ask for more than that to go on.")
-        meter = _Meter()
-        denoiser.train()
-
-        def save() -> None:
-            nonlocal saved
-            if done > saved:
-                _stop_if_diverged(meter, done, saved)
-                store.save(done)
-                saved = done
-
-        try:
-            for step in progress(range(done, config.steps)):
-                state = None
-                with interrupts_held_back():
-                    meter.begin()
-                    rate = config.learning_rate * min(1.0, (step + 1) / max(config.warmup_steps, 1))
-                    meter.add(*_gradients_that_fit(learner, batch(step), step, config, save))
-                    for group in optimizer.param_groups:
-                        group["lr"] = rate
-                    optimizer.step()
-                    ema.update(denoiser)
-                    done = step + 1
-                    if done % config.log_every == 0 or done == config.steps:
-                        _stop_if_diverged(meter, done, saved)
-                        loss, norm, steps_per_second = meter.read()
-                        speed = steps_per_second * config.batch_size
-                        state = TrainState(done, loss, norm, rate, speed, ema.model)
-                        store.append_metrics(done, state.metrics())
-                        if log is not None:
-                            log(state.metrics(), done)
-                    if done % config.checkpoint_every == 0 or done == config.steps:
-                        save()
-                if state is not None:
-                    yield state
-        except (KeyboardInterrupt, GeneratorExit):
-            with interrupts_held_back():
-                save()
-            raise
-
-
-def _gradients_that_fit(
-    denoiser: Denoiser,
-    inputs: dict[str, Tensor],
-    step: int,
-    config: TrainConfig,
-    save: Callable[[], None],
-) -> tuple[Tensor, Tensor]:
-    """`_gradients`; where memory runs out, save and raise a MemoryError that says what fits."""
-    try:
-        return _gradients(denoiser, inputs, step, config)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-    save()
-    # Here the error, and with it what the failed step had allocated, is gone.
-    size = config.batch_size // processes()
-    more = [n for n in range(config.accumulate + 1, size + 1) if size % n == 0]
-
-    def attempt(accumulate: int) -> None:
-        _gradients(denoiser, inputs, step, replace(config, accumulate=accumulate))
-
-    # Several processes do not run out together, so none of them can try alone.
-    parts = first_that_fits(attempt, more) if processes() == 1 else next(iter(more), None)
-    if parts is None:
-        way_out = "not even one image fits: choose a smaller --preset or --image-size."
-    else:
-        fits = "fit" if processes() == 1 else "may fit"
-        way_out = f"{size // parts} {fits}: add --accumulate {parts}, which learns the same."
-    raise MemoryError(
-        f"Out of memory with {size // config.accumulate} images at once on "
-        f"{inputs['x0'].device}; {way_out}"
-    )
-
-
-def _gradients(
-    denoiser: Denoiser, inputs: dict[str, Tensor], step: int, config: TrainConfig
-) -> tuple[Tensor, Tensor]:
-    """The gradients of one step of Algorithm 1, clipped. Returns this process's loss and their
-    norm, left on the device: no waiting.
-
-    Times and noise are drawn for the whole batch; then come the parts of it that are this
-    process's, one after the other.
-    """
-    x0 = inputs["x0"]
-    cond = {name: value for name, value in inputs.items() if name != "x0"}
-    device, T = x0.device, denoiser.schedule.T
-    t = torch.randint(1, T + 1, (len(x0),), generator=generator(config.seed, step, TIMES))
-    t = send(t, device)
-    noise = randn_like(x0, generator(config.seed, step, NOISE, device=device))
-    denoiser.net.zero_grad()
-    parts, losses = processes() * config.accumulate, []
-
-    def share(values: Tensor) -> Tensor:
-        return values.tensor_split(parts)[rank() * config.accumulate + part]
-
-    for part in range(config.accumulate):
-        seed = generator(config.seed, step, rank(), part, DROPOUT).initial_seed()
-        torch.manual_seed(seed)
-        with averaging(denoiser, now=part == config.accumulate - 1):
-            with autocast(config.precision, device):
-                mine = {name: share(value) for name, value in cond.items()}
-                loss = denoiser.loss(share(x0), share(t), share(noise), **mine).mean()
-            (loss / config.accumulate).backward()
-        losses.append(loss.detach())
-    norm = torch.nn.utils.clip_grad_norm_(denoiser.net.parameters(), config.grad_clip)
-    return torch.stack(losses).mean(), norm
-
-
-class _Meter:
-    """Gathers losses and gradient norms on the device; only reading them waits for it."""
-
-    def __init__(self):
-        self.last = (torch.tensor(0.0), torch.tensor(0.0))
-        self.losses: list[Tensor] = []
-        self.norms: list[Tensor] = []
-
-    def begin(self) -> None:
-        if not self.losses:
-            self.started = time.perf_counter()
-
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        self.last = (loss, norm)
-        self.losses.append(loss)
-        self.norms.append(norm)
-
-    def read(self) -> tuple[float, float, float]:
-        """Mean loss, mean gradient norm and steps a second since the last reading."""
-        means = torch.stack([torch.stack(values).mean() for values in (self.losses, self.norms)])
-        loss, norm = mean_over_processes(means).tolist()
-        speed = len(self.losses) / (time.perf_counter() - self.started)
-        self.losses, self.norms = [], []
-        return loss, norm, speed
-
-
-def _stop_if_diverged(meter: _Meter, step: int, saved: int) -> None:
-    """Raise before a state is saved from which no training can go on."""
-    loss, norm = (float(value) for value in meter.last)
-    if math.isfinite(norm) and loss < EXPLODED:
-        return
-    kept = f"The checkpoint of step {saved} is kept" if saved else "No checkpoint was saved yet"
-    raise FloatingPointError(
-        f"The loss is {loss:.3g} at step {step}, past saving. {kept}; try a lower --learning-rate, "
-        "a longer --warmup-steps or --precision fp32."
-    )
-
-
-def _refuse_unequal_shares(config: TrainConfig) -> None:
     if config.batch_size % (processes() * config.accumulate):
         raise ValueError(
             f"A batch of {config.batch_size} cannot be split equally over {processes()} processes "
             f"with {config.accumulate} parts each: choose --batch-size to suit."
+        )
+    device = denoiser.device
+    prepare_network(denoiser.net, config, device)
+    learner = replicate(denoiser)
+    optimizer = make_optimizer(denoiser.net, device)
+    ema = EMA(denoiser, config.ema_decay)
+    run_folder = RunFolder(folder, denoiser, optimizer, ema, config, run)
+
+    with run_folder.open(resume), enough_memory(TOO_LARGE):
+        done = run_folder.step
+        if done >= config.steps:
+            raise ValueError(f"The run has {done} steps already: ask for more than that.")
+        denoiser.train()
+        meter = Meter()
+        try:
+            for step in range(done, config.steps):
+                with interrupts_held_back():  # a step and its save happen as a whole or not at all
+                    loss, norm = training_step(learner, optimizer, batch(step), step, config)
+                    ema.update(denoiser)
+                    meter.add(loss, norm)
+                    done = step + 1
+                    report = done % config.log_every == 0 or done == config.steps
+                    checkpoint = done % config.checkpoint_every == 0 or done == config.steps
+                    if report or checkpoint:
+                        meter.stop_if_diverged(done, run_folder.step)
+                    if report:
+                        state = meter.state(done, config, ema.model)
+                        run_folder.append_metrics(done, state.metrics())
+                    if checkpoint:
+                        run_folder.save(done)
+                if report:
+                    yield state
+                    meter = Meter()  # so that the speed leaves out what the caller did
+        except (KeyboardInterrupt, GeneratorExit):
+            with interrupts_held_back():
+                if done > run_folder.step:
+                    meter.stop_if_diverged(done, run_folder.step)
+                    run_folder.save(done)
+            raise
+
+
+class Meter:
+    """Collects losses and gradient norms on the device. Only reading them waits for it."""
+
+    def __init__(self) -> None:
+        self.losses: list[Tensor] = []
+        self.norms: list[Tensor] = []
+        self.started = time.perf_counter()
+
+    def add(self, loss: Tensor, norm: Tensor) -> None:
+        self.losses.append(loss)
+        self.norms.append(norm)
+
+    def state(self, step: int, config: TrainConfig, ema: Denoiser) -> TrainState:
+        """The state after `step` steps, with means over all processes."""
+        means = torch.stack([torch.stack(self.losses).mean(), torch.stack(self.norms).mean()])
+        loss, norm = mean_over_processes(means).tolist()
+        images = len(self.losses) * config.batch_size
+        speed = images / (time.perf_counter() - self.started)
+        return TrainState(step, loss, norm, learning_rate(step - 1, config), speed, ema)
+
+    def stop_if_diverged(self, step: int, saved: int) -> None:
+        """Raise before a state is saved that no training can continue from."""
+        if not self.losses:
+            return
+        loss, norm = float(self.losses[-1]), float(self.norms[-1])
+        if math.isfinite(norm) and loss < EXPLODED:
+            return
+        kept = f"The checkpoint of step {saved} is kept" if saved else "No checkpoint was saved yet"
+        raise FloatingPointError(
+            f"The loss is {loss:.3g} at step {step}, past saving. {kept}; try a lower "
+            "--learning-rate, a longer --warmup-steps or --precision fp32."
         )

@@ -1,4 +1,4 @@
-"""What a run shows of itself on its way: sample grids, the held-out error, the best weights."""
+"""What a run shows of itself: sample grids, the held-out error and the best weights."""
 
 import math
 from pathlib import Path
@@ -11,26 +11,28 @@ from ddpm_course.evaluation.denoising import LOG_SNRS, times_of, x0_error
 from ddpm_course.pretrained.weights import save_pretrained
 from ddpm_course.samplers import sample
 from ddpm_course.schedules import NoiseSchedule
-from ddpm_course.training.interrupts import interrupts_held_back
+from ddpm_course.training.curves import append_row, drop_rows_after, read_rows
 from ddpm_course.training.loop import TrainState
-from ddpm_course.training.run_folder import append_row, cut_rows, read_rows
+from ddpm_course.training.run_folder import interrupts_held_back
 from ddpm_course.training.speed import autocast
 
 CURVE, BEST = "held_out.csv", "best"
 
 WithConditions = tuple[ImageData, dict[str, Tensor]]
-"""Pictures, and what the network is told beside the noisy ones, a row for each."""
+"""Images, and the network's conditions with one row per image."""
 
 
-def draw_samples(state: TrainState, out: Path, precision: str, told: dict[str, Tensor]) -> None:
-    """A grid of samples of the averaged weights, always from the same noise: 16, or as many as
-    there are conditions to draw them under.
+def draw_samples(state: TrainState, out: Path, precision: str, cond: dict[str, Tensor]) -> None:
+    """Save a grid of samples of the averaged weights, always from the same noise.
+
+    It has 16 samples, or one per row of the conditions if these are fewer.
     """
     schedule, device = state.ema.schedule, state.ema.device
-    number = min([16, *map(len, told.values())])
+    number = min([16, *map(len, cond.values())])
+    cond = {name: value[:number].to(device) for name, value in cond.items()}
     with autocast(precision, device):
         x = sample(
-            state.ema.bind(**{name: values[:number].to(device) for name, values in told.items()}),
+            state.ema.bind(**cond),
             (number, *state.ema.image_shape),
             schedule,
             steps=min(25, schedule.T),
@@ -40,19 +42,19 @@ def draw_samples(state: TrainState, out: Path, precision: str, told: dict[str, T
 
 
 class HeldOut:
-    """Measures the averaged weights on pictures kept out of training, and keeps the best.
+    """Measures the averaged weights on images kept out of training, and keeps the best.
 
-    held_out.csv    step and mean `x0_error`, a line each time
+    held_out.csv    step and mean `x0_error`, one row per measurement
     best/           the weights with the lowest error so far
 
     Args:
-        out: folder of the run.
-        settings: those of the run.
-        schedule: that of the run.
-        pictures: what is measured on, with the conditions the network needs.
-        done: steps behind the run; later lines of held_out.csv are dropped.
+        out: the folder of the run.
+        settings: the settings of the run, a JSON record.
+        schedule: the noise schedule of the run.
+        images: the images to measure on, with the conditions that the network needs.
+        done: the step that the run is resumed from. Later rows of held_out.csv are dropped.
 
-    Raises ValueError for a schedule that cannot be measured on.
+    Raises ValueError for a schedule without times at the log-SNRs of `x0_error`.
     """
 
     def __init__(
@@ -60,22 +62,22 @@ class HeldOut:
         out: Path,
         settings: dict,
         schedule: NoiseSchedule,
-        pictures: WithConditions,
+        images: WithConditions,
         done: int,
     ):
-        self.out, self.settings, self.pictures = out, settings, pictures
+        self.out, self.settings, self.images = out, settings, images
         times_of(LOG_SNRS, schedule)
-        cut_rows(out / CURVE, done)
+        drop_rows_after(out / CURVE, done)
         errors = [float(row["x0_error"]) for row in read_rows(out / CURVE)]
         self.best = min(errors, default=math.inf)
 
     def measure(self, state: TrainState) -> float:
-        """The mean error over all log-SNRs; also written down, and the weights if it is the
-        lowest.
+        """The mean error over all log-SNRs. Adds it to held_out.csv, and saves the weights if it
+        is the lowest so far.
         """
         with autocast(self.settings["precision"], state.ema.device):
-            error = x0_error(state.ema, *self.pictures).mean().item()
-        with interrupts_held_back():  # the best weights never lack their line
+            error = x0_error(state.ema, *self.images).mean().item()
+        with interrupts_held_back():  # so that the best weights always have their row
             if error < self.best:
                 self.best = error
                 record = self.settings | {"best_step": state.step, "x0_error": error}

@@ -1,15 +1,15 @@
-"""The folder of a training run, and going on from it.
+"""The folder of a training run, and resuming from it.
 
 config.json                  network, prediction and how the run was set up
-metrics.csv                  one line per log_every steps
-model.safetensors            averaged weights: what `load_pretrained` and `sample` read
-training_state.safetensors   everything that going on needs, read by nothing else
+metrics.csv                  one row per log_every steps
+model.safetensors            averaged weights, which `load_pretrained` and `sample` read
+training_state.safetensors   everything that resuming needs, and nothing else reads
 """
 
-import csv
-import io
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -17,27 +17,145 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.pretrained.files import load_tensors, save_tensors, write_text
+from ddpm_course.pretrained.files import load_tensors, save_tensors
 from ddpm_course.pretrained.weights import CONFIG, MODEL, save_pretrained
+from ddpm_course.training.config import TrainConfig
+from ddpm_course.training.curves import append_row, drop_rows_after
+from ddpm_course.training.distributed import rank
 from ddpm_course.training.ema import EMA
 
 STATE, METRICS, LOCK = "training_state.safetensors", "metrics.csv", ".lock"
-RUN = (STATE, METRICS, CONFIG, MODEL)
+FILES = (STATE, METRICS, CONFIG, MODEL)
 
 
-def refuse_to_overwrite(folder: Path | str | None) -> None:
+class RunFolder:
+    """Saves a run and resumes it. Without a folder it does nothing.
+
+    Of several processes only the first writes.
+
+    Args:
+        folder: where, or None.
+        denoiser, optimizer, ema: the live objects whose state is saved and loaded.
+        config: the settings of the run.
+        record: a JSON record for config.json.
+
+    Attributes:
+        step: the step that was saved or loaded last.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None,
+        denoiser: Denoiser,
+        optimizer: torch.optim.Optimizer,
+        ema: EMA[Denoiser],
+        config: TrainConfig,
+        record: dict | None,
+    ):
+        self.folder = None if folder is None else Path(folder)
+        self.writes = folder is not None and rank() == 0
+        self.denoiser, self.optimizer, self.ema = denoiser, optimizer, ema
+        self.identity = config.identity()
+        self.identity["prediction"] = denoiser.prediction
+        self.identity["schedule"] = denoiser.schedule.alphas_cumprod.tolist()
+        self.record = record
+        self.step = 0
+
+    @contextmanager
+    def open(self, resume: bool) -> Iterator[None]:
+        """Lock the folder, and load its state or save that of a new run.
+
+        Raises ValueError if another process trains there, or the folder holds a run already; with
+        `resume`, if it holds no state, or the state of a run that was set up differently.
+        """
+        if resume and (self.folder is None or not (self.folder / STATE).is_file()):
+            raise ValueError(
+                f"{self.folder} holds no training state to resume from: start a run in another "
+                "folder, or remove this one."
+            )
+        with exclusive(self.folder) if self.folder and self.writes else nullcontext():
+            if resume:
+                self._load()
+            elif self.folder and self.writes:
+                refuse_to_overwrite(self.folder)
+                self.save(0)  # a folder that cannot be written to is found out now, not hours later
+            yield
+
+    def save(self, step: int) -> None:
+        """Write weights and state, each atomically.
+
+        The state comes last, since a run whose state is at its last step is never resumed. In a new
+        run it comes first: until config.json is beside it, the run may be started again.
+        """
+        self.step = step
+        if self.folder is None or not self.writes:
+            return
+        tensors = {f"network.{k}": v for k, v in self.denoiser.net.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.model.net.state_dict().items()}
+        for number, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
+        metadata = {"step": step, "ema_updates": self.ema.updates, "identity": self.identity}
+        if step > 0:
+            save_pretrained(self.folder, self.ema.model, self.record)
+        save_tensors(self.folder / STATE, tensors, metadata)
+        if step == 0:
+            save_pretrained(self.folder, self.ema.model, self.record)
+
+    def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
+        """Add a row to metrics.csv."""
+        if self.folder and self.writes:
+            append_row(self.folder / METRICS, {"step": step, **metrics})
+
+    def _load(self) -> None:
+        """Load the folder's state into the live objects."""
+        assert self.folder is not None
+        tensors, metadata = _load_state(self.folder)
+        differing = [k for k, v in self.identity.items() if metadata["identity"].get(k) != v]
+        if differing:
+            raise ValueError(
+                f"The run in {self.folder} was started with another {' and '.join(differing)}: "
+                "resume with the same settings, or start a new run in another folder."
+            )
+        parts: dict[str, dict[str, Tensor]] = {"network": {}, "ema": {}, "optimizer": {}}
+        try:
+            for name, tensor in tensors.items():
+                part, key = name.split(".", 1)
+                parts[part][key] = tensor
+            self.denoiser.net.load_state_dict(parts["network"])
+            self.ema.model.net.load_state_dict(parts["ema"])
+            self._load_optimizer(parts["optimizer"])
+        except (RuntimeError, LookupError, ValueError) as error:
+            raise ValueError(
+                f"The state in {self.folder} belongs to another network: resume with the "
+                "settings that the run was started with."
+            ) from error
+        self.ema.updates, self.step = metadata["ema_updates"], metadata["step"]
+        if self.writes:
+            drop_rows_after(self.folder / METRICS, self.step)
+
+    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
+        state_dict = self.optimizer.state_dict()
+        parameters = list(self.denoiser.net.parameters())
+        for name, tensor in tensors.items():
+            number, key = name.split(".")
+            if tensor.ndim:  # fused AdamW needs its moments in the memory layout of the weights
+                tensor = torch.empty_like(parameters[int(number)]).copy_(tensor)
+            state_dict["state"].setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict(state_dict)
+
+
+def refuse_to_overwrite(folder: Path) -> None:
     """Raise ValueError if the folder already holds a run, or weights."""
-    there = {name for name in RUN if folder and (Path(folder) / name).exists()}
-    newborn = STATE in there and not {METRICS, CONFIG} & there
-    killed_at_birth = newborn and steps_done(folder or "") == 0
-    if there and not killed_at_birth:
-        raise ValueError(
-            f"{folder} already holds a run: go on with it (--resume), or name another."
-        )
+    found = {name for name in FILES if (folder / name).exists()}
+    # A run that was killed during its first save has a state of step 0 and no config.json yet.
+    # Nothing is lost by starting it again.
+    unborn = STATE in found and not {CONFIG, METRICS} & found and steps_done(folder) == 0
+    if found and not unborn:
+        raise ValueError(f"{folder} already holds a run: resume it (--resume), or name another.")
 
 
 def steps_done(folder: Path | str) -> int:
-    """Steps behind the folder's training state; 0 where there is none.
+    """The step of the training state in the folder; 0 if there is none.
 
     Raises ValueError if the file is damaged or holds something else.
     """
@@ -48,23 +166,24 @@ def steps_done(folder: Path | str) -> int:
 
 def _load_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
     tensors, metadata = load_tensors(folder / STATE)
-    kinds = {"step": int, "ema_updates": int, "identity": dict}
-    if not all(isinstance(metadata.get(name), kind) for name, kind in kinds.items()):
+    types = {"step": int, "ema_updates": int, "identity": dict}
+    if not all(isinstance(metadata.get(name), kind) for name, kind in types.items()):
         raise ValueError(f"{folder / STATE} holds no training state: restore it from a copy.")
     return tensors, metadata
 
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Keep other processes out of the run in `folder`, which is made if it is not there.
+    """Keep other processes out of the run in `folder`, which is created if it is missing.
 
-    The lock ends with the process, whatever ends it. What a killed one was just writing is removed.
-    Within this process it may be taken again. Raises ValueError if another process has it.
+    The lock ends with the process, however that ends. Half-written files that a killed process
+    left behind are removed. This process may take the lock again inside the block, as a caller
+    does that writes records of its own. Raises ValueError if another process trains there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / LOCK, timeout=0, thread_local=False, is_singleton=True):
-            for stale in (path for name in RUN for path in folder.glob(f".{name}.*.tmp*")):
+            for stale in (path for name in FILES for path in folder.glob(f".{name}.*.tmp*")):
                 stale.unlink(missing_ok=True)
             yield
     except Timeout as error:
@@ -73,142 +192,21 @@ def exclusive(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def refuse_to_resume_nothing(folder: Path | str | None) -> None:
-    """Raise ValueError unless the folder holds a training state."""
-    if folder is None or not (Path(folder) / STATE).is_file():
-        raise ValueError(
-            f"{folder} holds no training state to resume from: start a run in another folder, or "
-            "remove this one."
-        )
+@contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM until the end of the block, so that no half step is saved.
 
-
-class TrainingFolder:
-    """Saves and restores a run; with folder None it does nothing.
-
-    Args:
-        folder: where, or None.
-        denoiser, optimizer, ema: the live objects whose state this is.
-        identity: settings that must be equal for a run to be gone on with.
-        run: a JSON record for config.json.
-        writes: whether anything is written; of several processes only one should.
+    Outside the main thread, where no signal arrives, this does nothing.
     """
-
-    def __init__(
-        self,
-        folder: Path | str | None,
-        denoiser: Denoiser,
-        optimizer: torch.optim.Optimizer,
-        ema: EMA[Denoiser],
-        identity: dict,
-        run: dict | None,
-        writes: bool = True,
-    ):
-        self.folder = None if folder is None else Path(folder)
-        self.denoiser, self.optimizer, self.ema = denoiser, optimizer, ema
-        schedule = denoiser.schedule.alphas_cumprod.tolist()
-        self.identity = identity | {"prediction": denoiser.prediction, "schedule": schedule}
-        self.run, self.writes = run, writes and folder is not None
-
-    def save(self, step: int) -> None:
-        """Write weights and state, each atomically.
-
-        The state comes last, since a run whose state is final is never gone on with. Of a new run
-        it comes first: without a config.json beside it, it was killed at birth and is no loss.
-        """
-        if self.folder is None or not self.writes:
-            return
-        if step > 0:
-            save_pretrained(self.folder, self.ema.model, self.run)
-        metadata = {"step": step, "ema_updates": self.ema.updates, "identity": self.identity}
-        save_tensors(self.folder / STATE, self._tensors(), metadata)
-        if step == 0:
-            save_pretrained(self.folder, self.ema.model, self.run)
-
-    def load(self) -> int:
-        """Restore every object in place; returns the number of steps done.
-
-        Raises ValueError in a sentence if there is nothing to go on from, or it does not fit.
-        """
-        refuse_to_resume_nothing(self.folder)
-        assert self.folder is not None
-        tensors, metadata = _load_state(self.folder)
-        self._refuse_other_run(metadata["identity"])
-        try:
-            self.denoiser.net.load_state_dict(_without_prefix(tensors, "network."))
-            self.ema.model.net.load_state_dict(_without_prefix(tensors, "ema."))
-            self._load_optimizer(_without_prefix(tensors, "optimizer."))
-        except (RuntimeError, LookupError, ValueError) as error:
-            raise ValueError(
-                f"The state in {self.folder} belongs to another network: resume with the "
-                "settings that the run was started with."
-            ) from error
-        self.ema.updates = metadata["ema_updates"]
-        if self.writes:
-            cut_rows(self.folder / METRICS, metadata["step"])
-        return metadata["step"]
-
-    def append_metrics(self, step: int, metrics: dict[str, float]) -> None:
-        """Add a line to metrics.csv, and its header if it is the first."""
-        if self.folder is not None and self.writes:
-            append_row(self.folder / METRICS, {"step": step, **metrics})
-
-    def _load_optimizer(self, tensors: dict[str, Tensor]) -> None:
-        parameters = list(self.denoiser.net.parameters())
-        per_parameter: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in tensors.items():
-            number, key = name.split(".")
-            if tensor.ndim:  # fused AdamW wants its moments laid out in memory as the weights are
-                tensor = torch.empty_like(parameters[int(number)]).copy_(tensor)
-            per_parameter.setdefault(int(number), {})[key] = tensor
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": per_parameter, "param_groups": groups})
-
-    def _tensors(self) -> dict[str, Tensor]:
-        tensors = {f"network.{k}": v for k, v in self.denoiser.net.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.model.net.state_dict().items()}
-        for number, state in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{key}": value for key, value in state.items()}
-        return tensors
-
-    def _refuse_other_run(self, identity: dict) -> None:
-        differing = [k for k, v in self.identity.items() if identity.get(k) != v]
-        if differing:
-            raise ValueError(
-                f"The run in {self.folder} was started with another {' and '.join(differing)}: "
-                "resume with the same settings, or start a new run in another folder."
-            )
-
-
-def append_row(path: Path, row: dict[str, float]) -> None:
-    """Add a line to a CSV file, and its header if it is the first. Whole numbers stay whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if file.tell() == 0:
-            writer.writerow(row)
-        writer.writerow(v if isinstance(v, int) else f"{v:.6g}" for v in row.values())
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The lines of a CSV file; none where there is no file."""
-    if not path.is_file():
-        return []
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-
-
-def cut_rows(path: Path, step: int) -> None:
-    """Drop lines logged after `step`, whose state was saved: those steps are to be done again.
-
-    So goes a line that a full disk or a kill cut short.
-    """
-    if path.is_file():
-        text = path.read_bytes().decode("utf-8", errors="replace").replace("\0", "")
-        whole = text[: text.rfind("\n") + 1]
-        header, *rows = list(csv.reader(io.StringIO(whole))) or [[]]
-        fitting = [r for r in rows if len(r) == len(header) and r and r[0].isdigit()]
-        kept = [header] * bool(header) + [r for r in fitting if int(r[0]) <= step]
-        write_text(path, "".join(",".join(row) + "\r\n" for row in kept))
-
-
-def _without_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signals, arrived = (signal.SIGINT, signal.SIGTERM), list[int]()
+    handlers = [signal.signal(name, lambda number, _: arrived.append(number)) for name in signals]
+    try:
+        yield
+    finally:
+        for name, handler in zip(signals, handlers, strict=True):
+            signal.signal(name, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ddpm_course.data.batching import Batches
 from ddpm_course.data.datasets import held_out, load_data
 from ddpm_course.data.flowers102 import download_flowers102
 from ddpm_course.data.subsets import spread
@@ -18,23 +19,17 @@ from ddpm_course.presets import PRESETS
 from ddpm_course.pretrained.files import digest, read_json
 from ddpm_course.pretrained.weights import CONFIG
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
+from ddpm_course.super_resolution.crops import middle_crops, pair_batches, refuse_crops
 from ddpm_course.super_resolution.pairs import load_pairs, refuse_unknown
-from ddpm_course.training.batches import (
-    Batches,
-    image_batches,
-    middle_crops,
-    pair_batches,
-    refuse_crops,
-)
-from ddpm_course.training.config import FREE as FREE_IN_CONFIG
-from ddpm_course.training.config import TrainConfig
+from ddpm_course.training.batches import image_batches
+from ddpm_course.training.config import MAY_CHANGE_ON_RESUME, TrainConfig
 from ddpm_course.training.distributed import first_process_first, join_processes
 from ddpm_course.training.monitoring import WithConditions
 from ddpm_course.training.run_folder import STATE
 from ddpm_course.unet import UNet
 
 # What may differ between a run and its resumption. All else is read from the run's config.json.
-FREE = {*FREE_IN_CONFIG, "data_root", "device", "held_out_every", "sample_every", "track"}
+FREE = {*MAY_CHANGE_ON_RESUME, "data_root", "device", "held_out_every", "sample_every", "track"}
 MEASURED = 256  # pictures kept out: enough to rank two states of a run, and a second on a GPU
 
 
@@ -129,7 +124,10 @@ def prepare(settings: dict) -> Setup:
         if enlarges:
             pairs, others = load_pairs(name, root)
             images = pairs.large
-            batches = pair_batches(pairs, config, schedule, size, device=device)
+            batches = pair_batches(
+                pairs, schedule, size, batch_size=config.batch_size, seed=config.seed,
+                flip=config.flip, device=device,
+            )  # fmt: skip
             kept = partial(middle_crops, others, size, MEASURED)
             _, shown = middle_crops(others, size, 16)
         else:

@@ -1,37 +1,40 @@
-"""What makes a training step fast: each switch is one line, on where the hardware gains by it.
+"""What makes a training step fast. Each switch is on by default where the hardware gains by it.
 
-None of them changes what is learnt: in float32 they leave the loss as it is but for rounding.
-Attention is fused wherever PyTorch can (`scaled_dot_product_attention`, see `layers`); the data
-set stays on the device as bytes (`batches`), and the mean weights follow in one call (`ema`).
-Only the network that learns is compiled; the average, which is sampled from, is not.
+None of them changes what is learned: in float32 the loss stays the same up to rounding. Attention
+is fused wherever PyTorch can (see `layers`), the data set stays on the device as bytes (see
+`batches`), and one call updates the averaged weights (see `ema`). Only the network that learns is
+compiled, not the average that is sampled from.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ddpm_course.training.config import TrainConfig, check_precision
 
 
 def prepare_network(net: nn.Module, config: TrainConfig, device: torch.device) -> None:
-    """Lay the weights out, and compile the network, in place; its state dict keeps its names."""
+    """Set the memory layout of the weights and compile the network, in place. Its state dict keeps
+    its names.
+    """
     cuda = device.type == "cuda"
     if cuda if config.channels_last is None else config.channels_last:
         # cuDNN's fast bfloat16 convolutions read channels last; the activations follow the weights.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if (cuda and _triton_knows(device)) if config.compile is None else config.compile:
-        # Fuses GroupNorm, SiLU and sums into single passes over memory. Worth its minute of
+    if (cuda and _triton_supports(device)) if config.compile is None else config.compile:
+        # Fuses GroupNorm, SiLU and sums into single passes over memory. It is worth its minute of
         # compiling on a GPU; a CPU gains little.
         net.compile()
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:
-    """Inside it convolutions and matrix products run in bfloat16, if `precision` says so: "bf16",
-    "fp32", or "auto", which means bf16 where the hardware multiplies it faster.
+    """Inside this block convolutions and matrix products run in bfloat16 if `precision` is "bf16",
+    or if it is "auto" and the hardware multiplies bfloat16 faster; with "fp32" they never do.
 
-    Weights, gradients, norms and the loss stay in float32, and so does the schedule. bfloat16 has
-    float32's range, so no loss scaling is needed.
+    Weights, gradients, norms, the loss and the schedule stay in float32 or better. bfloat16 has
+    float32's range, so no loss scaling is needed. Raises ValueError for an unknown precision.
     """
     return torch.autocast(device.type, torch.bfloat16, _use_bf16(precision, device))
 
@@ -46,36 +49,27 @@ def _use_bf16(precision: str, device: torch.device) -> bool:
 
 
 def make_optimizer(net: nn.Module, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW without weight decay; on CUDA the update of all parameters is one fused kernel."""
+    """AdamW without weight decay. On CUDA one fused kernel updates all parameters."""
     return torch.optim.AdamW(net.parameters(), weight_decay=0.0, fused=device.type == "cuda")
 
 
-def send(values: Tensor, device: torch.device) -> Tensor:
-    """`values` on `device`. To CUDA they go from pinned memory, so that nothing waits for them."""
-    if device.type != "cuda":
-        return values.to(device)
-    return values.pin_memory().to(device, non_blocking=True)
-
-
-def first_that_fits(attempt: Callable[[int], object], sizes: Iterable[int]) -> int | None:
-    """The first size with which attempt(size) does not run out of memory, or None."""
-    for size in sizes:
-        try:
-            attempt(size)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        else:
-            return size
-    return None
+@contextmanager
+def enough_memory(advice: str) -> Iterator[None]:
+    """Turn PyTorch's many errors of running out of memory into one MemoryError with advice."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(f"Out of memory: {advice}.") from error
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a class of its own for it; its libraries, MPS and the CPU only say so."""
-    said = str(error).lower()
-    words = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-    return isinstance(error, torch.OutOfMemoryError) or any(word in said for word in words)
+    """CUDA has an error class for it. CUDA's libraries, MPS and the CPU only have a message."""
+    message = str(error).lower()
+    phrases = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    return isinstance(error, torch.OutOfMemoryError) or any(p in message for p in phrases)
 
 
-def _triton_knows(device: torch.device) -> bool:
+def _triton_supports(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= (7, 0)

@@ -1,4 +1,4 @@
-"""Downloads that go wrong: a server on 127.0.0.1 plays the failures."""
+"""Downloads that go wrong: a server on 127.0.0.1 simulates the failures."""
 
 import hashlib
 import io
@@ -20,12 +20,12 @@ def archive():
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for k in range(1, 7):
-            picture = io.BytesIO()
-            Image.new("RGB", (16, 16), (40 * k, 0, 0)).save(picture, format="jpeg")
+            image = io.BytesIO()
+            Image.new("RGB", (16, 16), (40 * k, 0, 0)).save(image, format="jpeg")
             entry = tarfile.TarInfo(f"jpg/image_{k:05}.jpg")
-            entry.size = picture.tell()
-            picture.seek(0)
-            tar.addfile(entry, picture)
+            entry.size = image.tell()
+            image.seek(0)
+            tar.addfile(entry, image)
     return packed.getvalue()
 
 
@@ -43,7 +43,7 @@ FILES = {
 
 
 class Server(ThreadingHTTPServer):
-    """Serves FILES, but not before it has done what `faults` says, one fault a request."""
+    """Serves FILES; each request takes one of `faults`, and None is no fault."""
 
     daemon_threads = True
 
@@ -55,10 +55,6 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.headers.get("Method") == "HEAD":  # torchvision asks first where it is led
-            self.send_response(200)
-            self.end_headers()
-            return
         name = self.path.strip("/")
         self.server.asked.append(name)
         content = FILES[name]
@@ -100,8 +96,8 @@ def serve(monkeypatch):
     kinds = {"image": "102flowers.tgz", "label": "imagelabels.mat", "setid": "setid.mat"}
     sums = {k: (v, hashlib.md5(FILES[v]).hexdigest()) for k, v in kinds.items()}
     monkeypatch.setattr(Flowers102, "_file_dict", sums)
-    monkeypatch.setattr("ddpm_course.data.flowers102.PAUSE", 0.01)
-    monkeypatch.setattr("ddpm_course.data.flowers102.STALLED", 0.3)
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("pooch.downloaders.DEFAULT_TIMEOUT", 0.3)
     yield served
     for server in servers:
         server.shutdown()
@@ -112,7 +108,7 @@ def assert_all_there(root):
         assert len(flowers102(root, 8, split).images) == 2
 
 
-def test_an_undisturbed_download_asks_for_each_file_once(serve, tmp_path):
+def test_an_undisturbed_download_requests_each_file_once(serve, tmp_path):
     server = serve()
     download_flowers102(tmp_path)
     assert sorted(server.asked) == sorted(FILES)
@@ -121,7 +117,7 @@ def test_an_undisturbed_download_asks_for_each_file_once(serve, tmp_path):
     assert len(server.asked) == 3
 
 
-def test_an_archive_that_another_tool_has_fetched_is_not_asked_for(serve, tmp_path):
+def test_an_archive_that_another_tool_has_fetched_is_not_requested(serve, tmp_path):
     server = serve()
     (tmp_path / "flowers-102").mkdir()
     (tmp_path / "flowers-102" / "102flowers.tgz").write_bytes(FILES["102flowers.tgz"])
@@ -130,26 +126,47 @@ def test_an_archive_that_another_tool_has_fetched_is_not_asked_for(serve, tmp_pa
     assert_all_there(tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["interrupted", "wrong checksum", "server error", "stalled"])
-def test_a_fault_that_passes_is_tried_again(serve, tmp_path, fault):
+def test_a_download_killed_while_it_unpacks_starts_unpacking_again(serve, tmp_path, monkeypatch):
+    serve()
+    with monkeypatch.context() as patch:
+        patch.setattr("torchvision.datasets.utils.extract_archive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            download_flowers102(tmp_path)
+    download_flowers102(tmp_path)
+    assert_all_there(tmp_path)
+
+
+def interrupted(archive, folder):
+    with tarfile.open(archive) as tar:
+        tar.extract("jpg/image_00001.jpg", folder, filter="data")
+    raise KeyboardInterrupt
+
+
+FAULTS = ["interrupted", "wrong checksum", "server error", "stalled"]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_passing_fault_is_tried_again(serve, tmp_path, fault):
     server = serve(fault, None, fault)
     download_flowers102(tmp_path)
     assert len(server.asked) == 5
     assert_all_there(tmp_path)
 
 
-@pytest.mark.parametrize("fault", ["interrupted", "wrong checksum", "server error", "stalled"])
-def test_a_fault_that_stays_ends_in_a_sentence(serve, tmp_path, fault):
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_lasting_fault_ends_in_a_sentence_and_leaves_no_broken_file(serve, tmp_path, fault):
     server = serve(*10 * [fault])
-    with pytest.raises(ConnectionError, match=r"could not be downloaded in 3 tries .*starter"):
+    sentence = r"^102flowers\.tgz of Flowers-102 could not be downloaded to .* in 3 tries .*starter"
+    with pytest.raises(ConnectionError, match=sentence):
         download_flowers102(tmp_path)
     assert len(server.asked) == 3
-    server.faults.clear()  # and what was left behind is in nobody's way
+    assert list((tmp_path / "flowers-102").iterdir()) == []
+    server.faults.clear()
     download_flowers102(tmp_path)
     assert_all_there(tmp_path)
 
 
 def test_without_a_server_it_ends_in_a_sentence(serve, tmp_path):
     serve().server_close()
-    with pytest.raises(ConnectionError, match=r"refused.*in the package"):
+    with pytest.raises(ConnectionError, match=r"check the network .*in the package"):
         download_flowers102(tmp_path)

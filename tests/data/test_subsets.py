@@ -7,7 +7,7 @@ from ddpm_course.lab.example_data import example_split
 
 
 def numbered(labels):
-    """Pictures that carry their own row number."""
+    """Images that contain their own row number."""
     images = torch.arange(len(labels), dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 2, 2)
     return ImageData(images, torch.tensor(labels))
 
@@ -16,7 +16,7 @@ def rows(data):
     return data.images[:, 0, 0, 0].tolist()
 
 
-def test_halves_share_each_class_and_no_picture():
+def test_halves_share_each_class_and_no_image():
     data = numbered([5, 1, 5, 1, 5, 1, 5, 5, 2])
     first, second = halves(data)
     assert sorted(rows(first) + rows(second)) == list(range(9))
@@ -25,7 +25,7 @@ def test_halves_share_each_class_and_no_picture():
     assert all(data.labels[k] == label for k, label in zip(rows(first), first.labels, strict=True))
 
 
-def test_draw_has_equally_many_of_each_class_and_none_twice():
+def test_each_class_is_sampled_equally_often_and_no_image_twice():
     data = numbered([0, 1, 2] * 20 + [1] * 30)
     drawn = draw_per_class(data, 7, seed=0)
     assert drawn.labels.tolist() == [0] * 7 + [1] * 7 + [2] * 7
@@ -35,7 +35,7 @@ def test_draw_has_equally_many_of_each_class_and_none_twice():
     assert rows(draw_per_class(data, 7, seed=1)) != rows(drawn)
 
 
-def test_every_picture_has_the_same_chance_of_being_drawn():
+def test_every_image_is_equally_likely():
     data = numbered([0] * 5 + [1] * 20)
     counts = torch.zeros(25)
     for seed in range(400):
@@ -47,14 +47,14 @@ def test_every_picture_has_the_same_chance_of_being_drawn():
 def test_too_few_of_a_class_and_no_labels_are_refused():
     data = numbered([0, 0, 0, 3])
     assert least_per_class(data) == 1
-    with pytest.raises(ValueError, match="has only 1 pictures, not 2"):
+    with pytest.raises(ValueError, match="has only 1 images, not 2"):
         draw_per_class(data, 2, seed=0)
     for f in (halves, least_per_class, lambda d: draw_per_class(d, 1, 0)):
         with pytest.raises(ValueError, match="have no labels"):
             f(ImageData(data.images, None))
 
 
-def test_take_and_spread_keep_labels_beside_their_pictures():
+def test_take_and_spread_keep_labels_beside_their_images():
     data = numbered([9, 8, 7, 6, 5])
     assert take(data, torch.tensor([3, 0])).labels.tolist() == [6, 9]
     assert rows(spread(data, 3)) == [0, 2, 4]

@@ -30,9 +30,9 @@ from ddpm_course.super_resolution.model import (
     LARGEST,
     LEVELS,
     STEPS,
-    conditions,
     consistent,
     downsampled,
+    low_res_conditions,
     refuse_larger,
     upsampled,
     upscale,
@@ -78,7 +78,7 @@ def test_resizing_is_that_of_pillow():
 def test_conditions_are_the_small_picture_noised_like_any_other_and_enlarged():
     small, noise = randn((3, 3, 8, 8), generator(0)), randn((3, 3, 8, 8), generator(1))
     level = torch.tensor([0, 10, LEVELS])
-    got = conditions(small, level, noise, SCHEDULE)
+    got = low_res_conditions(small, level, noise, SCHEDULE)
     assert set(got) == {"low_res", "level"}
     assert torch.equal(got["level"], level)
     abar = SCHEDULE.alphas_cumprod[level].float()[:, None, None, None]

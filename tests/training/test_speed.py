@@ -1,4 +1,4 @@
-"""Faster, but the same: every switch of the engine against the plain path."""
+"""Every switch that makes training faster gives what the plain path gives."""
 
 import shutil
 from dataclasses import replace
@@ -31,7 +31,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 def make(channels=(8, 16)):
-    """Weights randomised; attention on the lower level, labels known."""
+    """Randomised weights, attention on the lower level, labels."""
     levels = (1,) if len(channels) > 1 else ()
     net = UNet(
         channels=channels, attention_levels=levels, blocks=len(channels), head_dim=8,
@@ -88,8 +88,8 @@ def test_channels_last_equals_the_plain_path(flowers):
 
 
 @needs_compiler
-def test_compiled_network_equals_the_plain_path(flowers):
-    """Few layers, since compiling them takes longer than all else here."""
+def test_a_compiled_network_equals_the_plain_path(flowers):
+    """With few layers, since compiling takes longer than everything else here."""
     config = replace(PLAIN, batch_size=4, compile=True)
     plain, fast = make((8,)), make((8,))
     names = list(plain.state_dict())
@@ -110,11 +110,11 @@ def test_bf16_run_tracks_fp32(flowers):
     assert rounded == pytest.approx(exact, rel=0.03)
 
 
-def test_network_alone_is_rounded_to_bf16():
-    """x_t is made, and the prediction turned into x̂_0, in float32 and by the exact schedule."""
-    denoiser, heard, said = make(), [], []
-    denoiser.net.conv_in.register_forward_pre_hook(lambda net, args: heard.append(args[0]))
-    denoiser.net.register_forward_hook(lambda net, args, out: said.append(out.dtype))
+def test_only_the_network_is_rounded_to_bf16():
+    """x_t and the loss are computed in float32, from the exact schedule."""
+    denoiser, inputs, outputs = make(), [], []
+    denoiser.net.conv_in.register_forward_pre_hook(lambda net, args: inputs.append(args[0]))
+    denoiser.net.register_forward_hook(lambda net, args, out: outputs.append(out.dtype))
     before = denoiser.schedule.alphas_cumprod.clone()
     draw = torch.Generator().manual_seed(2)
     x0, noise = torch.randn(2, 4, 3, 8, 8, generator=draw)
@@ -123,8 +123,8 @@ def test_network_alone_is_rounded_to_bf16():
         with autocast(precision, CPU):
             loss = denoiser.loss(x0, t, noise)
         assert loss.dtype == torch.float32
-    assert said == [torch.float32, torch.bfloat16]
-    assert torch.equal(heard[0], heard[1])
+    assert outputs == [torch.float32, torch.bfloat16]
+    assert torch.equal(inputs[0], inputs[1])
     denoiser.bfloat16()
     assert denoiser.schedule.alphas_cumprod.dtype == torch.float64
     assert torch.equal(denoiser.schedule.alphas_cumprod, before)
@@ -136,13 +136,8 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(flowers, parts):
     assert losses(flowers, replace(PLAIN, accumulate=parts)) == pytest.approx(whole, abs=1e-5)
 
 
-def test_parts_must_be_equal():
-    with pytest.raises(ValueError, match="A batch of 8 cannot be split into 3 equal parts"):
-        replace(PLAIN, accumulate=3)
-
-
-def test_fused_optimiser_goes_on_in_the_memory_layout_of_the_weights(flowers, tmp_path, fused):
-    """Fused AdamW refuses moments that lie in memory otherwise than the weights."""
+def test_a_fused_optimiser_resumes_in_the_memory_layout_of_the_weights(flowers, tmp_path, fused):
+    """Fused AdamW refuses moments in another memory layout than the weights."""
     config = replace(PLAIN, channels_last=True, steps=6)
     straight = losses(flowers, config, folder=tmp_path / "straight")
     losses(flowers, replace(config, steps=3), folder=tmp_path / "stopped")
@@ -153,7 +148,7 @@ def test_fused_optimiser_goes_on_in_the_memory_layout_of_the_weights(flowers, tm
 
 
 class ValuesRead(TorchDispatchMode):
-    """Counts the floats that Python reads from tensors: on a GPU each would wait for it."""
+    """Counts the floats that Python reads from tensors. On a GPU each of them would wait."""
 
     count = 0
 
@@ -163,23 +158,19 @@ class ValuesRead(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_no_value_is_read_between_log_lines(flowers, fused):
+def test_no_value_is_read_between_states(flowers, fused):
     config = replace(PLAIN, steps=9, log_every=8, checkpoint_every=100)
     batch = image_batches(flowers, config, conditional=True)
+    counts = []
     with ValuesRead() as values:
-        run = train(make(), batch, config, progress=count_after_each_step(values, counts := []))
-        list(run)
-    assert counts[:7] == [counts[0]] * 7, "a step read a value from the device"
-    assert counts[8] > counts[0], "the log line itself reads the loss"
 
-
-def count_after_each_step(values, counts):
-    def progress(steps):
-        for step in steps:
-            yield step
+        def counted(step):
             counts.append(values.count)
+            return batch(step)
 
-    return progress
+        list(train(make(), counted, config))
+    assert counts[:8] == [counts[0]] * 8, "a step read a value from the device"
+    assert counts[8] > counts[0], "reporting a state reads the loss"
 
 
 @needs_cuda
@@ -188,12 +179,11 @@ def test_no_step_waits_for_the_gpu(flowers):
     config = replace(PLAIN, steps=8, log_every=100, channels_last=None, precision="auto")
     batch = image_batches(flowers, config, conditional=True, device=device)
 
-    def strictly(steps):
-        for step in steps:
-            torch.cuda.set_sync_debug_mode("error" if 2 < step < 7 else "default")
-            yield step
+    def strict(step):
+        torch.cuda.set_sync_debug_mode("error" if 2 < step < 7 else "default")
+        return batch(step)
 
-    list(train(make().to(device), batch, config, progress=strictly))
+    list(train(make().to(device), strict, config))
 
 
 @needs_cuda

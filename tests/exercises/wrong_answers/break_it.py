@@ -52,7 +52,7 @@ def repair_8__both_off():
 
 
 def repair_9__from_0():
-    return Change("training.loop._gradients", "torch.randint(1, T,", "torch.randint(0, T,")
+    return Change("training.loop.draw_times", "torch.randint(1, T,", "torch.randint(0, T,")
 
 
 def repair_10__two():
@@ -80,7 +80,7 @@ def repair_7__a_decay_of_its_own():
 
 
 def repair_9__the_last_alone():
-    return Change("training.loop._gradients", "torch.randint(1, T,", "torch.randint(T, T + 1,")
+    return Change("training.loop.draw_times", "torch.randint(1, T,", "torch.randint(T, T + 1,")
 
 
 def repair_10__two_channels():
@@ -106,7 +106,7 @@ WRONG = {
     repair_5__single_precision: "every probe is content, but on other inputs schedules.Noise",
     repair_6__wider: "every probe is content, but on other inputs samplers.dpm_solver_pp_2m",
     repair_7__a_decay_of_its_own: "every probe is content, but on other inputs training.ema.EMA",
-    repair_9__the_last_alone: "every probe is content, but on other inputs training.loop._grad",
+    repair_9__the_last_alone: "every probe is content, but on other inputs training.loop.draw",
     repair_10__two_channels: "every probe is content, but on other inputs unet.norm_groups",
     repair_10__no_python: "unet.norm_groups would be no valid Python",
 }
