@@ -35,6 +35,8 @@ def site(tmp_path_factory):
 
 
 class Page(HTMLParser):
+    """The images, links and ids of an HTML file."""
+
     def __init__(self, path):
         super().__init__()
         self.images, self.links, self.ids = [], [], set()
@@ -49,8 +51,13 @@ class Page(HTMLParser):
             self.links.append(found["href"])
 
 
+@functools.cache  # links lead to the same few pages again and again
+def parsed(path):
+    return Page(path)
+
+
 def test_every_notebook_and_text_is_a_page_in_the_table_of_contents(site):
-    contents = set(Page(site / "index.html").links)
+    contents = set(parsed(site / "index.html").links)
     assert {f"{name}.html" for name in PAGES[1:]} <= contents
     assert (site / "searchindex.js").is_file()
 
@@ -58,7 +65,7 @@ def test_every_notebook_and_text_is_a_page_in_the_table_of_contents(site):
 @pytest.mark.parametrize("name", PAGES)
 def test_images_have_alternative_text_and_links_lead_somewhere(site, name):
     path = site / f"{name}.html"
-    page = Page(path)
+    page = parsed(path)
     for image in page.images:
         assert len(image.get("alt") or "") > 20, image
         assert image["src"].startswith("data:") or (path.parent / image["src"]).is_file(), image
@@ -66,14 +73,14 @@ def test_images_have_alternative_text_and_links_lead_somewhere(site, name):
         if re.match(r"https?:|mailto:", link):
             continue
         target, _, anchor = link.partition("#")
-        there = (path.parent / target) if target else path
+        there = (path.parent / target).resolve() if target else path
         assert there.is_file(), link
         if anchor and there.suffix == ".html":
-            assert anchor in Page(there).ids, link
+            assert anchor in parsed(there).ids, link
 
 
 def test_equations_symbols_and_notebooks_are_linked_where_prose_names_them(site):
-    links = {name: Page(site / "pages/notebooks" / f"{name}.html").links for name in NOTEBOOKS}
+    links = {name: parsed(site / "pages/notebooks" / f"{name}.html").links for name in NOTEBOOKS}
     notation = "00_start_here.html#notation"
     assert all(notation in links[name] for name in NOTEBOOKS[1:]), "no symbol is explained"
     assert "01_forward_noising.html#ddpm-4" in links["02_reverse_process"]
