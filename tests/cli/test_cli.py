@@ -470,7 +470,7 @@ BAD_SAMPLING = {
     "--from labelled --guidance 3": "name one with --label",
 }
 BAD_ENLARGING = {
-    "--from labelled": "enlarging needs an upscaler",
+    "--from labelled": "use an upscaler",
     "--from nothing": "nothing is neither a folder with config.json",
     "--in missing.png": "missing.png cannot be read .*: name a picture with --in",
     "--in file": "file cannot be read",
