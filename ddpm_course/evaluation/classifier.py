@@ -1,7 +1,7 @@
-"""A small flower classifier: the eye that measures what the diffusion models draw.
+"""A small flower classifier, for measuring the samples of diffusion models.
 
-It names the species of a picture, and its features (what it sees just before it decides) are where
-distances between sets of pictures are measured without a network connection.
+It names the species of an image. Its features, the layer before the last, are what sets of images
+are compared by; this needs no download.
 """
 
 from itertools import pairwise
@@ -17,11 +17,11 @@ from ddpm_course.pretrained.files import load_tensors, save_tensors
 
 CLASSIFIERS = Path(__file__).parent / "classifiers"
 SIZE = 64
-AT_ONCE = 256  # pictures that a network is given at once
+BATCH_SIZE = 256
 
 
 class FlowerClassifier(nn.Module):
-    """A plain residual network (He et al. 2015, arXiv:1512.03385): pictures -> species.
+    """A plain residual network (He et al. 2015, arXiv:1512.03385): images -> species.
 
     Args:
         widths: channels after the stem and after each residual block; every one halves the size.
@@ -58,7 +58,7 @@ def _halving(in_channels: int, channels: int) -> nn.Module:
 
 
 def save_classifier(path: Path, model: FlowerClassifier, record: dict) -> None:
-    """Write a classifier as one fp16 safetensors file; `record` is any JSON on how it was made."""
+    """Write a classifier as one fp16 safetensors file; `record` is JSON about how it was made."""
     weights = {
         name: value.half() if value.is_floating_point() else value
         for name, value in model.state_dict().items()
@@ -78,10 +78,10 @@ def load_classifier(name: str) -> FlowerClassifier:
 
 @torch.no_grad()
 def classify(model: FlowerClassifier, images: Tensor) -> Tensor:
-    """The likeliest species of each picture: u8[N,3,S,S] -> i64[N]."""
-    return torch.cat([model(to_unit(part)).argmax(1) for part in images.split(AT_ONCE)])
+    """The likeliest species of each image: u8[N,3,S,S] -> i64[N]."""
+    return torch.cat([model(to_unit(part)).argmax(1) for part in images.split(BATCH_SIZE)])
 
 
 def accuracy(model: FlowerClassifier, data: ImageData) -> float:
-    """The share of pictures whose label the classifier names."""
+    """The share of images that the classifier recognises: its species is their label."""
     return (classify(model, data.images) == labels_of(data)).double().mean().item()

@@ -1,7 +1,7 @@
-"""How far apart two sets of pictures are, which picture lies near which, and how near.
+"""Distances between two sets of images, and from images to their nearest neighbours.
 
-Distances work on features f[N,D], one row a picture, whatever they are: raw pixels, or what a
-network sees. Sums are taken in float64 on the features' device.
+Distances work on features f[N,D], one row per image: raw pixels, or a network's features. Sums are
+taken in float64 on the CPU, since not every device has float64.
 """
 
 import torch
@@ -13,7 +13,7 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     distance of two Gaussians with their means and covariances (Heusel et al. 2017,
     arXiv:1706.08500, Eq. 6; with Inception's features it is the FID).
 
-    Biased: for two draws from one distribution it is above 0, the more so the fewer pictures, so
+    Biased: for two samples of one distribution it is above 0, and more so for fewer images, so
     compare only equal numbers. Raises ValueError for fewer than two rows or unequal widths.
     """
     a, b = _checked(a, b)
@@ -30,8 +30,8 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     (x·y/D + 1)³ (Bińkowski et al. 2018, arXiv:1801.01401, section 4; with Inception's features it
     is the KID).
 
-    Unbiased (Gretton et al. 2012, Eq. 3): for two draws from one distribution its mean is 0, so it
-    can come out negative. Raises ValueError for fewer than two rows or unequal widths.
+    Unbiased (Gretton et al. 2012, Eq. 3): for two samples of one distribution its mean is 0, so it
+    can be negative. Raises ValueError for fewer than two rows or unequal widths.
     """
     a, b = _checked(a, b)
 
@@ -39,40 +39,40 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
         return (x @ y.T / x.shape[1] + 1) ** 3
 
     def within(x: Tensor) -> Tensor:
-        k = kernel(x, x)  # a picture and itself say nothing about others: the diagonal is left out
+        k = kernel(x, x)  # no image is compared with itself: the diagonal is left out
         return (k.sum() - k.trace()) / (len(x) * (len(x) - 1))
 
     return (within(a) + within(b) - 2 * kernel(a, b).mean()).item()
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of pictures u8[N,3,H,W], each with its own: 10·log₁₀ of 255² over
-    the mean squared error, f64[N] in dB; infinite where two are equal.
+    """Peak signal-to-noise ratio of images u8[N,3,H,W], one value per image: 10·log₁₀ of 255²
+    over the mean squared error, f64[N] in dB; infinite where two are equal.
     """
-    error = (a.double() - b.double()).square().mean((1, 2, 3))
+    error = (a.cpu().double() - b.cpu().double()).square().mean((1, 2, 3))
     return 10 * (255**2 / error).log10()
 
 
 def nearest(
     queries: Tensor, items: Tensor, number: int = 1, classes: tuple[Tensor, Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Of each query f[N,D] the nearest items f[M,D]: Euclidean distances f64[N,number], rising, and
-    rows i64[N,number].
+    """For each query f[N,D] the nearest items f[M,D]: Euclidean distances f64[N,number], ascending,
+    and rows i64[N,number], both on the CPU.
 
     With `classes`, labels i64[N] and i64[M], only items of the query's own class count. Raises
     ValueError where there are fewer than `number` of them.
     """
     if classes is not None:
-        near = torch.empty(len(queries), number, dtype=torch.float64, device=queries.device)
-        index = torch.empty(len(queries), number, dtype=torch.int64, device=queries.device)
+        near = torch.empty(len(queries), number, dtype=torch.float64)
+        index = torch.empty(len(queries), number, dtype=torch.int64)
         for kind in classes[0].unique():
             mine, among = ((labels == kind).nonzero()[:, 0] for labels in classes)
             near[mine], found = nearest(queries[mine], items[among], number)
             index[mine] = among[found]
         return near, index
     if number > len(items):
-        raise ValueError(f"Some of the queries have fewer than {number} pictures to be near to.")
-    queries, items = queries.double().flatten(1), items.double().flatten(1)
+        raise ValueError(f"Some of the queries have fewer than {number} images to compare with.")
+    queries, items = (rows.cpu().double().flatten(1) for rows in (queries, items))
     distance = torch.cdist(queries, items, compute_mode="donot_use_mm_for_euclid_dist")
     return distance.topk(number, largest=False)
 
@@ -81,10 +81,11 @@ def nearer_share(drawn: Tensor, held_out: Tensor) -> float:
     """The chance that a random value of `drawn` f[N] is below one of `held_out` f[M]; ties count
     half.
 
-    With distances to the nearest training picture it asks whether drawn pictures lie nearer to the
-    training set than new photographs do: ½ is as near, 1 always nearer. It is the Mann-Whitney
+    Given distances to the nearest training image, it tells whether samples are nearer to the
+    training set than new photographs are: ½ is as near, 1 always nearer. It is the Mann-Whitney
     statistic U/NM, in the test of Meehan et al. 2020 (arXiv:2004.05675).
     """
+    drawn, held_out = drawn.cpu(), held_out.cpu()
     below = (drawn[:, None] < held_out).double() + 0.5 * (drawn[:, None] == held_out)
     return below.mean().item()
 
@@ -92,7 +93,7 @@ def nearer_share(drawn: Tensor, held_out: Tensor) -> float:
 def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if min(len(a), len(b)) < 2 or a.shape[1:] != b.shape[1:]:
         raise ValueError(
-            f"Two sets of features are compared, at least two rows of one width each; got "
+            f"Two sets of features need at least two rows each, of one width; got "
             f"{tuple(a.shape)} and {tuple(b.shape)}."
         )
-    return a.double().flatten(1), b.double().flatten(1)
+    return a.cpu().double().flatten(1), b.cpu().double().flatten(1)

@@ -1,4 +1,4 @@
-"""What a picture is told by when sets of pictures are compared: by name in `EXTRACTORS`."""
+"""Feature extractors for comparing sets of images, by name in `EXTRACTORS`."""
 
 from collections.abc import Callable
 
@@ -6,20 +6,20 @@ import torch
 from torch import Tensor
 
 from ddpm_course.data.images import to_uint8, to_unit
-from ddpm_course.evaluation.classifier import AT_ONCE, load_classifier
+from ddpm_course.evaluation.classifier import BATCH_SIZE, load_classifier
 
 Extractor = Callable[[Tensor], Tensor]
-"""Pictures f[B,3,S,S] in [-1, 1] -> features f[B,D]."""
+"""Images f[B,3,S,S] in [-1, 1] -> features f[B,D]."""
 
 
 def pixels() -> Extractor:
-    """The values themselves: all of it is seen, and none of it understood."""
+    """The pixel values themselves."""
     return lambda x: x.flatten(1)
 
 
 def inception() -> Extractor:
     """The 2,048 features of the Inception network that papers report FID and KID with (torchmetrics
-    and torch-fidelity; pictures are enlarged to 299×299). Its weights, 91 MB, are downloaded once.
+    and torch-fidelity; images are enlarged to 299×299). Its weights, 91 MB, are downloaded once.
 
     Raises ModuleNotFoundError without the packages, ConnectionError without network.
     """
@@ -49,5 +49,5 @@ EXTRACTORS: dict[str, Callable[[], Extractor]] = {
 
 @torch.no_grad()
 def features(extract: Extractor, images: Tensor) -> Tensor:
-    """Features of pictures u8[N,3,S,S], f[N,D]."""
-    return torch.cat([extract(to_unit(part)) for part in images.split(AT_ONCE)])
+    """Features of images u8[N,3,S,S], f[N,D]."""
+    return torch.cat([extract(to_unit(part)) for part in images.split(BATCH_SIZE)])

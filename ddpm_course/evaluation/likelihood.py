@@ -1,13 +1,13 @@
-"""How many bits a denoiser needs to write down a picture: the variational bound of DDPM.
+"""How many bits a denoiser needs to encode an image: the variational bound (ELBO) of DDPM.
 
-The bound (Ho et al. 2020, Eq. 5) is a sum over all times, in bits per value of a picture:
+The bound (Ho et al. 2020, Eq. 5) is a sum over all times, in bits per value of an image:
 
-    L_T       KL(q(x_T|x_0) ‖ N(0, I)): what sampling gets wrong before it begins
-    L_{t−1}   KL(q(x_{t−1}|x_t, x_0) ‖ p(x_{t−1}|x_t)), t = 2..T: one step back each
-    L_0       −log p(x_0|x_1): the picture's bytes from the last, nearly clean one
+    L_T       KL(q(x_T|x_0) ‖ N(0, I)): the error of starting from pure noise
+    L_{t−1}   KL(q(x_{t−1}|x_t, x_0) ‖ p(x_{t−1}|x_t)), t = 2..T: the reverse steps
+    L_0       −log p(x_0|x_1): the image's bytes from the last, nearly clean x_1
 
-The step back is the model's N(μ, β_t), what DDPM calls fixed and large: of the two usual choices
-it needs fewer bits near the picture, where most of them are.
+The reverse step is the model's N(μ, β_t), DDPM's "fixed_large". Of the two usual choices it needs
+fewer bits near the image, where most of them are.
 """
 
 import math
@@ -22,11 +22,11 @@ from ddpm_course.evaluation.denoising import label_conditions
 from ddpm_course.rng import generator
 from ddpm_course.schedules import NoiseSchedule
 
-AT_ONCE = 128  # noisy pictures that the network is given at once
+BATCH_SIZE = 128
 
 
 class Bits(NamedTuple):
-    """Bits per value of each picture, f64[N] each: the three parts of the bound."""
+    """Bits per value of each image, f64[N] each: the three parts of the bound."""
 
     prior: Tensor
     steps: Tensor
@@ -39,19 +39,19 @@ class Bits(NamedTuple):
 
 @torch.no_grad()
 def bits_per_dim(denoiser: Denoiser, data: ImageData, *, draws: int = 64, seed: int = 0) -> Bits:
-    """The variational bound of every picture, estimated from `draws` noisy versions of it.
+    """The variational bound of every image, estimated from `draws` noisy versions of it.
 
-    Times are drawn where the bits are, about equally often per unit of log-SNR, and stratified: one
-    from each of `draws` equally likely stretches. What is likelier weighs less, so the estimate is
-    unbiased. Labels are used if the network knows classes. Pictures are bytes: without any model
-    they take 8 bits.
+    Times are sampled where the bits are, about equally often per unit of log-SNR, and stratified:
+    one from each of `draws` equally likely ranges. Likelier times weigh less, so the estimate is
+    unbiased. Labels are used if the network has classes. Images are bytes: without any model they
+    take 8 bits per value.
 
     Raises ValueError unless draws ≥ 1, and for a schedule of a single step.
     """
     if draws < 1:
-        raise ValueError(f"An estimate needs at least 1 draw a picture, not {draws}.")
+        raise ValueError(f"An estimate needs at least 1 draw per image, not {draws}.")
     if denoiser.schedule.T < 2:
-        raise ValueError("Bits are counted over the steps of a schedule: one is too few.")
+        raise ValueError("The bound sums over the steps of a schedule: one is too few.")
     schedule, shape = denoiser.schedule, data.images.shape[1:]
     device = denoiser.device
     odds, (price, toll) = _odds(schedule), _step_costs(schedule)
@@ -63,12 +63,12 @@ def bits_per_dim(denoiser: Denoiser, data: ImageData, *, draws: int = 64, seed: 
         times = torch.cat([torch.tensor([1]), picked + 2])  # t = 1 is the decoder's
         noise = torch.randn((len(times), *shape), generator=draw)
         estimates = []
-        for t, eps in zip(times.split(AT_ONCE), noise.split(AT_ONCE), strict=True):
+        for t, eps in zip(times.split(BATCH_SIZE), noise.split(BATCH_SIZE), strict=True):
             x_t = q_sample(x0.expand(eps.shape), t, eps.to(device), schedule)
             labels = None if data.labels is None else data.labels[k].expand(len(t))
             estimates.append(denoiser(x_t, t, **label_conditions(denoiser, labels)))
         last, others = torch.cat(estimates).split([1, draws])
-        squares = (others - x0).double().square().flatten(1).sum(1).cpu()
+        squares = (others - x0).cpu().double().square().flatten(1).sum(1)
         steps = (price[picked] * squares / odds[picked]).mean() + toll.sum() * x0.numel()
         nats = (prior_nats(x0, schedule), steps.item(), decoder_nats(x0, last[0], schedule))
         bits.append([part / math.log(2) / x0.numel() for part in nats])
@@ -76,16 +76,16 @@ def bits_per_dim(denoiser: Denoiser, data: ImageData, *, draws: int = 64, seed: 
 
 
 def _odds(schedule: NoiseSchedule) -> Tensor:
-    """How likely each of t = 2..T is drawn, f64[T−1]: none never, and at log-SNRs below −10, where
-    nearly nothing is to be known, no more than that.
+    """The probability of sampling each of t = 2..T, f64[T−1]: never 0, and small at log-SNRs below
+    −10, where x_t says almost nothing about the image.
     """
     width = -schedule.log_snr[1:].clamp(min=-10).diff()
     return 0.9 * width / width.sum() + 0.1 / len(width)
 
 
 def _step_costs(schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
-    """In nats, for t = 2..T, what the step back costs per squared error of x̂_0, and per value even
-    where x̂_0 is right, f64[T−1] each: KL(N(μ̃, β̃) ‖ N(μ, β)), written in x̂_0.
+    """The nats of the reverse steps t = 2..T per squared error of x̂_0, and per value even where
+    x̂_0 is right, f64[T−1] each: KL(N(μ̃, β̃) ‖ N(μ, β)), written in x̂_0.
     """
     snr, noise = schedule.snr, schedule.sqrt_one_minus_alphas_cumprod**2
     ratio = noise[1:-1] / noise[2:]  # β̃_t / β_t
@@ -93,24 +93,25 @@ def _step_costs(schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
 
 
 def prior_nats(x0: Tensor, schedule: NoiseSchedule) -> float:
-    """L_T of one picture f[*] in [-1, 1]."""
+    """L_T of one image f[*] in [-1, 1]."""
     abar = schedule.alphas_cumprod[-1].item()
-    square = x0.double().square().sum().item()
+    square = x0.cpu().double().square().sum().item()
     return 0.5 * (abar * square - x0.numel() * (abar + math.log1p(-abar)))
 
 
 def decoder_nats(x0: Tensor, x0_hat: Tensor, schedule: NoiseSchedule) -> float:
-    """L_0 of one picture f[*] in [-1, 1] whose estimate at t = 1 is x̂_0: a byte has the mass that
-    N(x̂_0, β_1) has from half a byte below it to half a byte above; 0 and 255 have the whole tail
-    (Eq. 13).
+    """L_0 of one image f[*] in [-1, 1] whose estimate at t = 1 is x̂_0 (Eq. 13).
+
+    A byte's probability is the mass of N(x̂_0, β_1) from half a byte below it to half a byte above;
+    0 and 255 get the whole tail.
     """
-    x0, x0_hat, std = x0.double(), x0_hat.double(), schedule.betas[1].item() ** 0.5
+    x0, x0_hat, std = x0.cpu().double(), x0_hat.cpu().double(), schedule.betas[1].item() ** 0.5
     half = 1 / 255
     low = ((x0 - half - x0_hat) / std).masked_fill(x0 < half - 1, -torch.inf)
     high = ((x0 + half - x0_hat) / std).masked_fill(x0 > 1 - half, torch.inf)
-    # Far out on the right both cdfs round to 1, and on the left they do not: turn it over.
-    turned = low + high > 0
-    low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
+    # Far out on the right both cdfs round to 1, and on the left they do not: mirror it.
+    mirrored = low + high > 0
+    low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
     tail = torch.special.log_ndtr(high)
     mass = tail + torch.log1p(-(torch.special.log_ndtr(low) - tail).exp())
     return -mass.sum().item()

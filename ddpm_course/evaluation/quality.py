@@ -1,5 +1,5 @@
-"""What drawn pictures are worth: how far they are from photographs never trained on, and whether
-they are copies of the photographs that were.
+"""How good samples are: their distance from photographs never trained on, and whether they are
+copies of the photographs that were.
 """
 
 from collections.abc import Sequence
@@ -17,32 +17,32 @@ from ddpm_course.evaluation.distances import (
     nearer_share,
     nearest,
 )
-from ddpm_course.evaluation.features import EXTRACTORS, features
+from ddpm_course.evaluation.features import EXTRACTORS, Extractor, features
 from ddpm_course.samplers import sample
 
 UNSEEN = {"half-a": 1, "half-b": 0}  # the half that each classifier has not learned from
-COPIED = 1 / 3
+COPIED = 1 / 3  # of the distance to the second nearest
 
 
 class Distances(NamedTuple):
-    """From one set of pictures to another, in the mean over the extractors."""
+    """From one set of images to another, as the mean over the extractors."""
 
     kernel: float
     frechet: float
 
 
 class Copying(NamedTuple):
-    """Signs of copying, in the mean over the extractors.
+    """Signs of copying, as the mean over the extractors.
 
-    nearer: the chance that a drawn picture lies nearer to the training pictures of its class than
-        a held-out one does: ½ for new pictures, up to 1 for copies. The mean over the classes.
-    error: its standard error, from the classes' spread.
-    copied: the share of drawn pictures that lie less than a third as far from the nearest training
-        picture as from the second nearest (Yoon et al. 2023).
+    nearer: the chance that a sample is nearer to the training images of its class than a held-out
+        image is: ½ for new images, up to 1 for copies. The mean over the classes.
+    error: its standard error, from the spread over the classes.
+    copied: the share of samples whose nearest training image is less than a third as far as the
+        second nearest (Yoon et al. 2023).
 
-    The two half-classifiers are each shown half of the training pictures, so with them copies of
-    all of it reach only about ¾ and one half: what is copied from the other half looks new. Pixels
-    have no such limit.
+    Each of the two half-classifiers compares with one half of the training images. So with them
+    copies of the whole set reach only about ¾ and one half: copies of the other half look new.
+    Pixels have no such limit.
     """
 
     nearer: float
@@ -51,20 +51,20 @@ class Copying(NamedTuple):
 
 
 class Judge:
-    """Compares sets of pictures with held-out ones, class by class equally many.
+    """Compares sets of images with held-out ones, equally many per class.
 
-    A network responds differently to pictures that it learned from. So the default
-    extractors are two classifiers, each of which learned from one half of the training pictures and
-    is shown the other half alone; what the judge says is the mean over the two.
+    A network responds differently to images that it learned from. So the default extractors are two
+    classifiers: each learned from one half of the training images and is compared on the other. The
+    result is the mean over the two.
 
     Args:
-        held_out: pictures with labels that neither the model nor an extractor has learned from.
-        train: the pictures that the model learned from, with labels; for the two classifiers all of
-            Flowers-102's `train` + `test`, since it is that whose halves they know.
+        held_out: images with labels that neither the model nor an extractor has learned from.
+        train: the training images of the model, with labels; for the two classifiers all of
+            Flowers-102's `train` + `test`, which their halves are of.
         extractors: names in `EXTRACTORS`.
 
     Attributes:
-        per_class: pictures of each class in every set: as many as the rarest has in `held_out`.
+        per_class: images per class in every set: as many as the rarest class has in `held_out`.
     """
 
     def __init__(
@@ -77,51 +77,63 @@ class Judge:
         self.unseen = {
             name: parts[UNSEEN[name]] if name in UNSEEN else train for name in extractors
         }
-        self._seen = {n: features(f, self.held_out.images) for n, f in self.extractors.items()}
+        self._held_out_features = {
+            name: features(extract, self.held_out.images)
+            for name, extract in self.extractors.items()
+        }
 
     def distances(self, images: Tensor | dict[str, Tensor]) -> Distances:
-        """From pictures u8[N,3,S,S], or each extractor's own, to the held-out ones. Compare it with
-        `floor` only for `per_class` pictures of each class: with fewer the Fréchet distance is
-        higher, and the kernel distance lower, since no class is drawn more often by chance.
+        """From images u8[N,3,S,S], or each extractor's own, to the held-out ones.
+
+        Compare with `floor` only for `per_class` images per class: with fewer the Fréchet distance
+        is higher. The kernel distance is lower than for labels chosen at random, because no class
+        is more frequent by chance.
         """
-        if isinstance(images, Tensor):
-            images = {name: images for name in self.extractors}
-        pairs = [(features(f, images[n]), self._seen[n]) for n, f in self.extractors.items()]
-        told = [(kernel_distance(a, b), frechet_distance(a, b)) for a, b in pairs]
-        return Distances(*torch.tensor(told, dtype=torch.float64).mean(0).tolist())
+        found = []
+        for name, extract in self.extractors.items():
+            mine = features(extract, images if isinstance(images, Tensor) else images[name])
+            theirs = self._held_out_features[name]
+            found.append([kernel_distance(mine, theirs), frechet_distance(mine, theirs)])
+        return Distances(*torch.tensor(found, dtype=torch.float64).mean(0).tolist())
 
     def floor(self, seed: int) -> Distances:
-        """From a draw of training pictures, `per_class` of each class, to the held-out ones: what
-        the distances are between two sets of real pictures.
+        """From random training images, `per_class` per class, to the held-out ones: the distances
+        between two sets of real images.
         """
-        draws = {n: draw_per_class(part, self.per_class, seed) for n, part in self.unseen.items()}
-        return self.distances({name: draw.images for name, draw in draws.items()})
+        chosen = {n: draw_per_class(part, self.per_class, seed) for n, part in self.unseen.items()}
+        return self.distances({name: data.images for name, data in chosen.items()})
 
-    def copying(self, drawn: ImageData) -> Copying:
-        """Whether drawn pictures, with their labels, lie nearer to the training pictures than the
-        held-out ones do. Equally many of each class are compared.
+    def copying(self, samples: ImageData) -> Copying:
+        """Whether samples, with their labels, are nearer to the training images than the held-out
+        images are. Equally many per class are compared.
 
-        A tame picture lies near to everything: read `nearer` together with `copied`. Raises
-        ValueError for pictures of a single class, which leave no spread to tell an error by.
+        A bland image is near to everything, so read `nearer` together with `copied`. Raises
+        ValueError for samples of a single class, which have no spread over classes.
         """
-        if len(labels_of(drawn).unique()) < 2:
-            raise ValueError("Copying is told from the spread over classes: draw at least two.")
-        told = []
+        y, y_held_out = labels_of(samples), labels_of(self.held_out)
+        if len(y.unique()) < 2:
+            raise ValueError("Copying is measured by the spread over classes: sample at least two.")
+        found = []
         for name, extract in self.extractors.items():
             train = self.unseen[name]
             reference = features(extract, train.images)
-
-            def look(data: ImageData, extract=extract, reference=reference, train=train) -> Tensor:
-                classes = (labels_of(data), labels_of(train))
-                return nearest(features(extract, data.images), reference, 2, classes)[0]
-
-            ours, theirs = look(drawn), look(self.held_out)
-            y, y_held_out = labels_of(drawn), labels_of(self.held_out)
+            ours = _two_nearest(extract, samples, train, reference)
+            theirs = _two_nearest(extract, self.held_out, train, reference)
             shares = [nearer_share(ours[y == k, 0], theirs[y_held_out == k, 0]) for k in y.unique()]
             share = torch.tensor(shares, dtype=torch.float64)
             copied = (ours[:, 0] < COPIED * ours[:, 1]).double().mean()
-            told.append([share.mean(), share.std() / len(share) ** 0.5, copied])
-        return Copying(*torch.tensor(told, dtype=torch.float64).mean(0).tolist())
+            found.append([share.mean(), share.std() / len(share) ** 0.5, copied])
+        return Copying(*torch.tensor(found, dtype=torch.float64).mean(0).tolist())
+
+
+def _two_nearest(
+    extract: Extractor, data: ImageData, train: ImageData, reference: Tensor
+) -> Tensor:
+    """Distances from each image to the two nearest training images of its class, f64[N,2];
+    `reference` has the features of the training images.
+    """
+    classes = labels_of(data), labels_of(train)
+    return nearest(features(extract, data.images), reference, 2, classes)[0]
 
 
 def draw_classes(
@@ -132,14 +144,14 @@ def draw_classes(
     batch_size: int = 128,
     **settings,
 ) -> ImageData:
-    """`per_class` pictures of every class, class by class, from a class-conditional denoiser.
+    """`per_class` samples of every class, class by class, from a class-conditional denoiser.
 
     They are generated `batch_size` at a time. `settings` go to `sample` (sampler, steps, spacing,
     seed, progress, ...). Raises ValueError for a network without classes.
     """
     classes = denoiser.net.config["num_classes"]
     if classes is None:
-        raise ValueError("Pictures of every class need a class-conditional network.")
+        raise ValueError("Samples of every class need a class-conditional network.")
     labels, device = torch.arange(classes).repeat_interleave(per_class), denoiser.device
     images = []
     for first in range(0, len(labels), batch_size):

@@ -383,7 +383,7 @@ def test_help_lists_the_commands_from_any_folder(tmp_path):
 
 BAD_TRAINING = {
     "--data flowers102": "could not be downloaded .*--data starter`",
-    "--data folder --data-root nowhere": "nowhere is not a folder of pictures",
+    "--data folder --data-root nowhere": "nowhere is not a folder of images",
     "--data folder --data-root empty": "empty holds no images",
     "--data folder --data-root pictures": "pictures/broken.jpg cannot be read .* replace or remove",
     "--data folder --data-root run/samples --conditional": "no labels",
@@ -392,7 +392,7 @@ BAD_TRAINING = {
     "--preset huge": "Unknown preset 'huge': choose one of tiny, light, small, base, large",
     "--preset upscaler --conditional": "--conditional belongs to networks that draw",
     "--preset upscaler --data starter": "Super-resolution learns from flowers102, folder, synth",
-    "--preset upscaler --timesteps 200 --data folder --data-root flowers": "flowers holds no pict",
+    "--preset upscaler --timesteps 200 --data folder --data-root flowers": "flowers holds no images",
     "--preset upscaler --timesteps 200 --data folder --data-root pictures": "broken.jpg .* replace",
     "--preset upscaler --timesteps 200 --image-size 228": "Crops of 228 pixels cannot be cut: ",
     "--preset upscaler --timesteps 100": "an upscaler's schedule has at least 200 steps, not 100",
@@ -407,7 +407,7 @@ BAD_TRAINING = {
     "--timesteps 0": "T must be 1 or more",
     "--sample-every 0": "sample_every must be 1 or more, not 0",
     "--held-out-every -1": "held_out_every must be 0 or more, not -1",
-    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "keeps no pict",
+    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "holds no images",
     "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "fewest, not 1",
     "--minutes 0": "--minutes must be above 0, not 0.0",
     "--minutes nan": "--minutes must be above 0, not nan",
@@ -471,13 +471,13 @@ BAD_SAMPLING = {
     "--from labelled --guidance 3": "name one with --label",
 }
 BAD_ENLARGING = {
-    "--from labelled": "enlarging needs an upscaler",
+    "--from labelled": "use an upscaler",
     "--from nothing": "nothing is neither a folder with config.json",
     "--in missing.png": "missing.png cannot be read .*: name a picture with --in",
     "--in file": "file cannot be read",
     "--in folder.png": "folder.png cannot be read",
-    "--in wide.png": "129 × 8 pixels would become 516 × 32, .* GB of memory: at most 128 a side",
-    "--in deep.png": "its pixels are of kind I;16; save it with 8 bits a channel",
+    "--in wide.png": "129 × 8 pixels would become 516 × 32, .* GB of memory: at most 128 × 128",
+    "--in deep.png": "its pixels are of kind I;16; save it with 8 bits per channel",
     "--out there.png": "there.png exists: .*--overwrite",
     "--out new.jpg": "--out names a PNG file.*not new.jpg",
     "--level 51": "The level runs from 0 to 50, not 51",

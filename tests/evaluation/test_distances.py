@@ -22,7 +22,7 @@ def rows(number, width, seed=0, scale=1.0, shift=0.0):
 
 
 class Flat(torch.nn.Module):
-    """Pixels as features, for torchmetrics, which passes a byte picture to it."""
+    """Pixels as features, for torchmetrics, which passes a byte image to it."""
 
     num_features = 12
 
@@ -30,7 +30,7 @@ class Flat(torch.nn.Module):
         return images.flatten(1).float() / 100
 
 
-def byte_pictures(number, seed):
+def byte_images(number, seed):
     draw = torch.Generator().manual_seed(seed)
     low = 40 * seed
     return torch.randint(low, low + 90, (number, 3, 2, 2), generator=draw, dtype=torch.uint8)
@@ -47,7 +47,7 @@ def test_frechet_is_that_of_scipy():
 
 
 def test_both_are_those_of_torchmetrics():
-    a, b = byte_pictures(60, 0), byte_pictures(60, 1)
+    a, b = byte_images(60, 0), byte_images(60, 1)
     theirs = FrechetInceptionDistance(feature=Flat(), input_img_size=(3, 2, 2))
     kernel = KernelInceptionDistance(feature=Flat(), subsets=1, subset_size=60)
     for metric in (theirs, kernel):
@@ -65,7 +65,7 @@ def test_frechet_of_gaussians_in_one_dimension_is_the_closed_form():
     assert frechet_distance(a, b) == pytest.approx(wanted.item(), rel=1e-9)
 
 
-def test_frechet_of_fewer_pictures_than_features_is_finite_and_zero_to_itself():
+def test_frechet_of_fewer_images_than_features_is_finite_and_zero_to_itself():
     a = rows(10, 64)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
     assert frechet_distance(a, a + 2) == pytest.approx(4 * 64, rel=1e-6)
@@ -103,7 +103,7 @@ def test_distances_compute_in_double_precision_whatever_comes(distance):
 @pytest.mark.parametrize("distance", [frechet_distance, kernel_distance])
 @pytest.mark.parametrize("shapes", [((1, 3), (5, 3)), ((5, 3), (5, 4))])
 def test_distances_refuse_what_cannot_be_compared(distance, shapes):
-    with pytest.raises(ValueError, match="at least two rows of one width"):
+    with pytest.raises(ValueError, match="at least two rows each, of one width"):
         distance(*(torch.zeros(shape) for shape in shapes))
 
 
@@ -141,8 +141,8 @@ def test_nearer_share_is_the_mann_whitney_statistic():
     assert nearer_share(torch.zeros(3), torch.ones(4)) == 1
 
 
-def test_psnr_is_that_of_torchmetrics_picture_by_picture():
-    a, b = byte_pictures(5, 0), byte_pictures(5, 1)
+def test_psnr_is_that_of_torchmetrics_for_each_image():
+    a, b = byte_images(5, 0), byte_images(5, 1)
     wanted = [
         peak_signal_noise_ratio(x.double(), y.double(), data_range=255.0).item()
         for x, y in zip(a, b, strict=True)

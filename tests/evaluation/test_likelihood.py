@@ -40,7 +40,7 @@ def gaussian_bytes(number, mean=-0.3, std=0.3):
 
 
 def exact_bits(data, mean=-0.3, std=0.3):
-    """Per picture, the mean of −log2 of the mass of each byte under the N(mean, std²) behind it."""
+    """Per image, the mean of −log2 of the mass of each byte under the N(mean, std²) behind it."""
     x0, normal = to_unit(data.images).double(), Normal(torch.tensor(mean).double(), std)
     low = torch.where(data.images == 0, -math.inf, x0 - 1 / 255)
     high = torch.where(data.images == 255, math.inf, x0 + 1 / 255)
@@ -56,7 +56,6 @@ def test_bound_of_the_exact_denoiser_is_just_above_the_entropy():
         denoiser = Denoiser(Wiener(schedule, -0.3, 0.3), schedule, "x0", clip=False)
         bits = bits_per_dim(denoiser, data, draws=300).total
         gaps.append((bits - exact_bits(data)).mean().item())
-    print(gaps)
     assert 0 < gaps[1] < gaps[0] < 0.1
 
 
@@ -70,9 +69,9 @@ def test_a_denoiser_that_is_off_needs_more_bits():
 
 
 def test_steps_are_the_divergences_of_gaussians():
-    """Against torch's own KL, with a denoiser whose answer does not depend on the noise."""
+    """Against torch's own KL, with a denoiser whose output does not depend on the noise."""
     schedule, data = linear_schedule(4, 0.1, 0.5), gaussian_bytes(1)
-    denoiser = Denoiser(Wiener(schedule, 0.2, 0.0), schedule, "x0")  # always says 0.2
+    denoiser = Denoiser(Wiener(schedule, 0.2, 0.0), schedule, "x0")  # always 0.2
     x0 = to_unit(data.images)
     total = 0.0
     for t in (2, 3, 4):
@@ -96,7 +95,7 @@ def test_prior_is_the_divergence_from_pure_noise():
 
 
 def test_prior_of_the_original_schedule():
-    """T = 350 leaves 0.0212 bits a value where E[x_0²] = 1, T = 1000 nearly nothing."""
+    """T = 350 leaves 0.0212 bits per value where E[x_0²] = 1, T = 1000 nearly nothing."""
     one = torch.ones(100)
     assert prior_nats(one, linear_schedule(350)) / 100 / math.log(2) == pytest.approx(
         0.0212, abs=5e-5
@@ -141,7 +140,7 @@ def test_estimate_is_unbiased_and_steadier_with_more_draws(schedule):
     assert many.std() < 0.05 * many.mean()
 
 
-def test_bits_depend_on_the_picture_and_the_seed_alone():
+def test_bits_depend_on_the_image_and_the_seed_alone():
     data, schedule = gaussian_bytes(3), cosine_schedule(100)
     denoiser = Denoiser(Wiener(schedule, 0.0, 0.3), schedule, "x0")
     bits = bits_per_dim(denoiser, data, draws=5)
@@ -152,8 +151,8 @@ def test_bits_depend_on_the_picture_and_the_seed_alone():
     torch.testing.assert_close(bits.total, bits.prior + bits.steps + bits.decoder)
 
 
-class Knows(Wiener):
-    """One that is told the mean by the class."""
+class Conditional(Wiener):
+    """One whose mean depends on the class."""
 
     null_class = 2
 
@@ -164,7 +163,7 @@ class Knows(Wiener):
 
 def test_the_right_labels_need_fewer_bits():
     data, schedule = gaussian_bytes(3), cosine_schedule(100)
-    denoiser = Denoiser(Knows(schedule, 0.0, 0.3), schedule, "x0", clip=False)
+    denoiser = Denoiser(Conditional(schedule, 0.0, 0.3), schedule, "x0", clip=False)
     right, wrong = (
         bits_per_dim(denoiser, ImageData(data.images, torch.full((3,), y))).total for y in (0, 1)
     )
@@ -179,5 +178,5 @@ def test_a_single_step_is_refused():
 
 def test_an_estimate_from_nothing_is_refused():
     denoiser = Denoiser(Wiener(cosine_schedule(), 0, 1), cosine_schedule(), "x0")
-    with pytest.raises(ValueError, match="at least 1 draw a picture, not 0"):
+    with pytest.raises(ValueError, match="at least 1 draw per image, not 0"):
         bits_per_dim(denoiser, gaussian_bytes(1), draws=0)

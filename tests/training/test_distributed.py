@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from helpers import ROOT
+from small import CONFIG, rows, run
 
 from ddpm_course.training.distributed import join_processes
 from ddpm_course.training.run_folder import steps_done
