@@ -1,7 +1,6 @@
 import os
 
 # No test may reach for the network, and no tracker may phone home.
-os.environ.pop("UV", None)  # under `uv run` the commands name themselves so
 os.environ.update(HF_HUB_OFFLINE="1", WANDB_MODE="offline", WANDB_SILENT="true")
 
 import shutil

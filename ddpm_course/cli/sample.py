@@ -1,152 +1,113 @@
 """The command `ddpm-course sample`: images from trained weights."""
 
-from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
-import typer
-from torch import Tensor
 from tqdm import tqdm
+from tyro.conf import arg
 
-from ddpm_course.cli.options import (
-    Device,
-    Overwrite,
-    Precision,
-    Source,
-    enough_memory,
-    one_of,
-    refuse_to_write,
-    refuse_unwritable,
-)
-from ddpm_course.data.grids import image_grid, save_image, save_separately
-from ddpm_course.data.images import to_uint8
-from ddpm_course.diffusion import Denoise, Denoiser, guided
-from ddpm_course.pretrained.files import refuse_to_fill
-from ddpm_course.pretrained.weights import COURSE, UPSCALER, load_pretrained
-from ddpm_course.samplers import SAMPLERS, sample
-from ddpm_course.schedules import SPACINGS
-from ddpm_course.super_resolution.model import DRAWN, STEPS, refuse_larger, upscale
-from ddpm_course.training.setup import pick_device
-from ddpm_course.training.speed import autocast, first_that_fits, is_out_of_memory
+import ddpm_course as dc
+from ddpm_course.cli import options
+from ddpm_course.cli.options import Flag
 
 
-def sample_command(
-    out: Annotated[Path, typer.Option(help="PNG to write; with --separate a new folder.")],
-    source: Source = COURSE,
-    number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
-    sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
-    steps: Annotated[int, typer.Option(help="Network calls an image, 1 to T.")] = 50,
-    spacing: Annotated[str, typer.Option(help=one_of(SPACINGS))] = "trailing",
-    eta: Annotated[
-        float | None, typer.Option(help="Noise of ddim: 0 none, 1 as much as ddpm.")
-    ] = None,
-    label: Annotated[
-        int | None, typer.Option(help="Class to draw, from 0; conditional networks only.")
-    ] = None,
-    guidance: Annotated[
-        float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Image k depends on (seed, k) alone.")] = 0,
-    enlarge: Annotated[
-        bool, typer.Option("--upscale", help="Make each image four times as large, a side.")
-    ] = False,
-    separate: Annotated[
-        bool, typer.Option("--separate", help="A PNG for each image, instead of one of all.")
-    ] = False,
-    overwrite: Overwrite = False,
-    batch_size: Annotated[
-        int, typer.Option(help="Most images drawn at once, to fit memory.")
-    ] = 128,
-    precision: Precision = "auto",
-    device: Device = "auto",
-) -> None:
-    """Draw images from trained weights: a sheet of them with enlarged pixels, or a PNG for each,
+@dataclass
+class Sample:
+    """Generate images from trained weights: one grid with enlarged pixels, or a PNG per image,
     pixel for pixel.
     """
-    if separate:
-        refuse_to_fill(out)
-        refuse_unwritable(out)
-        if overwrite:
-            raise ValueError("--separate makes a new folder, so there is nothing to --overwrite.")
-    else:
-        refuse_to_write(out, overwrite)
-    for name, value in (("number", number), ("batch-size", batch_size)):
-        if value < 1:
-            raise ValueError(f"--{name} must be 1 or more, not {value}.")
-    if eta is not None and sampler != "ddim":
-        raise ValueError("--eta belongs to the sampler ddim.")
-    where = pick_device(device)
-    denoiser = load_pretrained(source).to(where)
-    if denoiser.net.config["has_level"]:
-        raise ValueError(f"{source} enlarges pictures and draws none: use it with `upscale`.")
-    if enlarge:
-        refuse_larger(*denoiser.net.image_shape[1:])
-    denoise = _bound(denoiser, label, guidance, number)
-    options: dict[str, Any] = {} if eta is None else {"eta": eta}
-    bar = partial(tqdm, unit="step", dynamic_ncols=True)
 
-    def draw(at_once: int, steps: int, progress: Callable[[Iterable], Iterable] = iter) -> Tensor:
-        denoiser.max_batch = at_once
-        with autocast(precision, where):
-            return sample(
-                denoise,
-                (number, *denoiser.net.image_shape),
+    out: Path  # PNG file to write; with --separate a new folder.
+    source: options.Source = options.COURSE
+    number: int = 16  # Number of images.
+    sampler: options.Sampler = "ddim"
+    steps: int = 50  # Network calls per image, 1 to T.
+    spacing: options.SpacingName = "trailing"  # Grid of times that the sampler steps on.
+    eta: float | None = None  # Stochasticity of ddim, up to 1, which is as much as ddpm; None: 0.
+    label: int | None = None  # Class to generate, counted from 0; for class-conditional networks.
+    guidance: float = 1.0  # Scale of classifier-free guidance; 1 means none.
+    seed: int = 0  # Image k depends on (seed, k) alone.
+    enlarge: Annotated[Flag, arg(name="upscale")] = (
+        False  # Make images four times as wide and high.
+    )
+    separate: Flag = False  # Write a PNG per image instead of one grid.
+    overwrite: options.Overwrite = False
+    batch_size: int = 128  # Most images computed at once, to fit memory.
+    precision: options.Precision = "auto"
+    device: options.Device = "auto"
+
+    def run(self) -> None:
+        from ddpm_course.data.grids import image_grid, save_image, save_separately
+        from ddpm_course.super_resolution.model import DRAWN, STEPS, refuse_larger
+        from ddpm_course.training.setup import pick_device
+
+        self._check()
+        device = pick_device(self.device)
+        denoiser = dc.load_pretrained(self.source).to(device)
+        if denoiser.net.config["has_level"]:
+            raise ValueError(f"{self.source} is an upscaler: use it with `upscale`.")
+        if self.enlarge:
+            refuse_larger(*denoiser.net.image_shape[1:])
+        denoiser.max_batch = self.batch_size
+        settings: dict[str, Any] = {"sampler": self.sampler, "spacing": self.spacing}
+        if self.eta is not None:
+            settings["eta"] = self.eta
+        bar = partial(tqdm, unit="step", dynamic_ncols=True)
+        with options.computing(self.precision, device, "choose a smaller --batch-size"):
+            x = dc.sample(
+                self._conditioned(denoiser),
+                (self.number, *denoiser.net.image_shape),
                 denoiser.schedule,
-                sampler=sampler,
-                steps=steps,
-                spacing=spacing,
-                seed=seed,
-                device=where,
-                progress=progress,
-                **options,
+                steps=self.steps,
+                seed=self.seed,
+                device=device,
+                progress=partial(bar, total=self.steps),
+                **settings,
             )
+        if not x.isfinite().all():
+            raise ValueError(
+                f"The images came out as NaN: the weights of {self.source} are damaged, or "
+                "bfloat16 is too coarse for them (--precision fp32)."
+            )
+        images = dc.to_uint8(x)
+        if self.enlarge:
+            upscaler = dc.load_pretrained(options.UPSCALER).to(device)
+            upscaler.max_batch = 1  # one large image keeps a processor busy, and fits
+            remedy = "leave --upscale out, or add --device cpu"
+            progress = partial(bar, desc="upscale", total=STEPS)
+            with options.computing(self.precision, device, remedy):
+                images = dc.upscale(
+                    upscaler, images, level=DRAWN, seed=self.seed, progress=progress
+                )
+        if self.separate:
+            save_separately(self.out, images)
+        else:
+            save_image(self.out, image_grid(images))
+        print(f"{self.number} images in {self.out}")
 
-    try:
-        x = draw(batch_size, steps, partial(bar, total=steps))
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        x = None
-    if x is None:  # here, with the error gone, its memory is free again
-        halves = [batch_size >> k for k in range(1, batch_size.bit_length())]
-        fits = first_that_fits(lambda size: draw(size, steps=1), halves)
-        way_out = f"choose --batch-size {fits}" if fits else "not even one fits"
-        raise MemoryError(f"Out of memory with {batch_size} images at once on {where}: {way_out}.")
-    if not x.isfinite().all():
-        raise ValueError(
-            f"The images came out as NaN: the weights of {source} are damaged, or bfloat16 is too "
-            "coarse for them (--precision fp32)."
-        )
-    images = to_uint8(x)
-    if enlarge:
-        upscaler = load_pretrained(UPSCALER).to(where)
-        upscaler.max_batch = 1  # one large picture keeps a processor busy, and fits
-        way_out = "leave --upscale out, or add --device cpu"
-        with enough_memory(way_out), autocast(precision, where):
-            images = upscale(
-                upscaler, images, level=DRAWN, seed=seed,
-                progress=partial(bar, desc="upscale", total=STEPS),
-            )  # fmt: skip
-    if separate:
-        save_separately(out, images)
-    else:
-        save_image(out, image_grid(images))
-    typer.echo(f"{number} images in {out}")
-
-
-def _bound(denoiser: Denoiser, label: int | None, guidance: float, number: int) -> Denoise:
-    """The denoiser with label and guidance filled in."""
-    classes = denoiser.net.config["num_classes"]
-    if label is None:
-        if guidance != 1.0:
+    def _check(self) -> None:
+        """Raise ValueError for options that don't fit together, or an --out that can't be made."""
+        if self.separate and self.overwrite:
+            raise ValueError("--separate makes a new folder, so there is nothing to --overwrite.")
+        if self.separate:
+            options.refuse_folder(self.out)
+        else:
+            options.refuse_file(self.out, self.overwrite, "flowers.png")
+        options.at_least(1, number=self.number, batch_size=self.batch_size)
+        if self.eta is not None and self.sampler != "ddim":
+            raise ValueError("--eta belongs to the sampler ddim.")
+        if self.guidance != 1 and self.label is None:
             raise ValueError("--guidance pulls towards a class: name one with --label.")
-        return denoiser
-    if classes is None or not 0 <= label < classes:
-        known = (
-            "this network knows none" if classes is None else f"they run from 0 to {classes - 1}"
-        )
-        raise ValueError(f"--label {label} is not a label of this network: {known}.")
-    y = torch.full((number,), label, device=next(denoiser.parameters()).device)
-    return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)
+
+    def _conditioned(self, denoiser: "dc.Denoiser"):
+        """The denoiser with label and guidance filled in."""
+        if self.label is None:
+            return denoiser
+        classes = denoiser.net.config["num_classes"]
+        if classes is None or not 0 <= self.label < classes:
+            known = f"they run from 0 to {classes - 1}" if classes else "this network knows none"
+            raise ValueError(f"--label {self.label} is not a label of this network: {known}.")
+        y = next(denoiser.parameters()).new_full((self.number,), self.label).long()
+        return dc.guided(denoiser, y, self.guidance) if self.guidance != 1 else denoiser.bind(y=y)
