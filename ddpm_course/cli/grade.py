@@ -27,6 +27,8 @@ class Grade:
         from ddpm_course.exercises.handed_in import exercise_names, read_notebook
         from ddpm_course.pretrained.files import write_text
 
+        if not self.handed_in:
+            raise ValueError("There is nothing to grade: name the notebooks that were handed in.")
         options.refuse_file(self.out, self.overwrite, "grades.csv")
         options.at_least(1, timeout=self.timeout)
         given = read_notebook(self.given)

@@ -445,7 +445,8 @@ def test_other_labels_start_as_the_unconditional_part(
 
 
 def test_fine_tuning_resumes_without_the_weights(here):
-    save_pretrained("start", weights_of(num_classes=4), {"preset": "tiny", "timesteps": 7})
+    start = Denoiser(weights_of(num_classes=4).net, dc.linear_schedule(60), "x0")
+    save_pretrained("start", start, {"preset": "tiny", "timesteps": 7})
     for out, steps in (("new", "1"), ("straight", "3")):
         more = ("--init-from", "start", "--log-every", "1", "--steps", steps, "--out", out)
         assert command(*FINE_TUNE, *more) == 0
@@ -453,6 +454,9 @@ def test_fine_tuning_resumes_without_the_weights(here):
     assert command("train", "--resume", "--out", "new", "--steps", "3") == 0
     for name in ("model.safetensors", "training_state.safetensors"):
         assert (here / "new" / name).read_bytes() == (here / "straight" / name).read_bytes()
+    tuned = load_pretrained("new")
+    assert tuned.prediction == "x0"
+    assert torch.equal(tuned.schedule.alphas_cumprod, start.schedule.alphas_cumprod)
     refused = command("train", "--resume", "--out", "new", "--init-from", COURSE)
     assert "was started with --init-from start" in refused
 
@@ -655,6 +659,7 @@ BAD_UPSCALING = {
     "--level 51": "The level runs from 0 to 50, not 51",
 }
 BAD = {
+    "grade": (("grade", "--given", "file"), "nothing to grade: name the notebooks"),
     "download": (("download",), "could not be downloaded .*--data starter`"),
     **{f"train {k}": ((*NEW_RUN, *k.split()), v) for k, v in BAD_TRAINING.items()},
     **{f"train --resume {k}": ((*RESUME, *k.split()), v) for k, v in BAD_RESUMING.items()},
