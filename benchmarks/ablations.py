@@ -77,7 +77,7 @@ def run(
     drawn = {}
     for way in variant.drawn:
         model = (denoiser if way == "no ema" else state.ema).eval()
-        model.clip, model.max_batch = way != "no clip", 128
+        model.clip = way != "no clip"
         with autocast("auto", device):
             drawn[way] = draw_classes(model, per_class, seed=seed, **SAMPLING).images
     return drawn

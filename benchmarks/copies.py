@@ -39,7 +39,6 @@ def by_heart(few: ImageData, network: dict, steps: int, device: torch.device) ->
     batches = dc.image_batches(few, config, conditional=True, device=device)
     for state in dc.train(denoiser, batches, config):
         print(f"step {state.step}: loss {state.loss:.4f}", flush=True)
-    state.ema.max_batch = 128
     with autocast("auto", device):
         return draw_classes(state.ema.eval(), 10, sampler="ddim", steps=50)
 
@@ -52,7 +51,6 @@ def main(
 ) -> None:
     device = pick_device()
     denoiser = load_pretrained(source).to(device)
-    denoiser.max_batch = 128
     config = denoiser.net.config
     bench = set_up(data_root, config["image_size"], threads)
     spaces = {

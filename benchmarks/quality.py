@@ -63,7 +63,6 @@ def main(
 ) -> None:
     device = pick_device()
     denoiser = load_pretrained(source).to(device)
-    denoiser.max_batch = 128
     bench = set_up(data_root, denoiser.net.config["image_size"], threads)
     results = {"real flowers": bench.floor()} | ladder(bench)
 

@@ -19,13 +19,13 @@ from loops import (
 )  # fmt: skip
 from measuring import bf16_rate, pick_device, print_table, save, spread, time_in_turns
 
-from ddpm_course import PRESETS, UNet, synthetic_flowers
+from ddpm_course import UNet, make_unet, synthetic_flowers
 
 
 def randomised(preset: str) -> UNet:
     """The preset's network with no weight left at zero."""
     torch.manual_seed(0)
-    net = UNet(**PRESETS[preset].network)
+    net = make_unet(preset)
     for parameter in net.parameters():
         fan_in = parameter[0].numel() if parameter.ndim > 1 else 100
         torch.nn.init.normal_(parameter, std=fan_in**-0.5)
@@ -59,6 +59,7 @@ def main(
     batch_size: Annotated[int, typer.Option(help="Default: 128 on a GPU, 16 on a CPU.")] = 0,
     steps: Annotated[int, typer.Option(help="A round; default: 20 on a GPU, 2 on a CPU.")] = 0,
     rounds: int = 5,
+    only: Annotated[str, typer.Option(help="Loops whose names begin so; default: all.")] = "",
     pictures: Annotated[int, typer.Option(help="Default: 7168 on a GPU, 1024 on a CPU.")] = 0,
 ) -> None:
     device = pick_device()
@@ -70,28 +71,36 @@ def main(
     images, _ = synthetic_flowers(pictures, size, seed=0)
     agreement = same_work(net, size)
     fresh = lambda: copy.deepcopy(net)  # noqa: E731
-    peer = lucidrains_net(parameters_of(net), device)
-    # Counted here: a loop compiles its network and moves it to the GPU in place.
-    own_cost, peer_cost = ((parameters_of(n), flops_of(n, size)) for n in (net, peer))
-    shared = (images, batch_size, steps, device)
-    files = (jpegs(images), batch_size, steps, size)
-    loops = {
-        "ours": ours(fresh(), *shared),
-        "ours, compiled": ours(fresh(), *shared, compile=True),
-        "(a) diffusers' example": diffusers_example(fresh(), *shared),
-        "(a) compiled": diffusers_example(fresh(), *shared, compile=True),
-        "(b) lucidrains' Trainer": lucidrains_trainer(copy.deepcopy(peer), *files),
-        "(b) compiled": lucidrains_trainer(peer, *files, compile=True),
-        "(c) plain fp32": plain_fp32(fresh(), *shared),
+    shared, cost = (images, batch_size, steps, device), (parameters_of(net), flops_of(net, size))
+    peer = None
+    makers = {
+        "ours": lambda: ours(fresh(), *shared),
+        "ours, compiled": lambda: ours(fresh(), *shared, compile=True),
+        "(a) diffusers' example": lambda: diffusers_example(fresh(), *shared),
+        "(a) compiled": lambda: diffusers_example(fresh(), *shared, compile=True),
+        "(c) plain fp32": lambda: plain_fp32(fresh(), *shared),
     }
     if gpu:
-        del loops["ours, compiled"]  # what comes as it is is compiled there
-    seconds = time_in_turns(loops, rounds, device)
+        del makers["ours, compiled"]  # ours as it comes is compiled there
+    if "(b)" in only or not only:
+        peer = lucidrains_net(parameters_of(net), device)
+        files = (jpegs(images), batch_size, steps, size)
+        makers |= {
+            "(b) lucidrains' Trainer": lambda: lucidrains_trainer(copy.deepcopy(peer), *files),
+            "(b) compiled": lambda: lucidrains_trainer(copy.deepcopy(peer), *files, compile=True),
+        }
+    wanted = [name for name in makers if any(map(name.startswith, only.split(",")))]
+    # Counted here: a loop compiles its network and moves it to the GPU in place.
+    costs = {
+        name: (parameters_of(peer), flops_of(peer, size)) if name.startswith("(b)") else cost
+        for name in wanted
+    }
+    seconds = time_in_turns({name: makers[name]() for name in wanted}, rounds, device)
     rate = bf16_rate(device)
     record, rows = {}, []
     for name, values in seconds.items():
         speeds = [steps * batch_size / s for s in values]
-        parameters, flops = peer_cost if name.startswith("(b)") else own_cost
+        parameters, flops = costs[name]
         median = statistics.median(speeds)
         record[name] = {
             "images_per_second": spread(speeds),

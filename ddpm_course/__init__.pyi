@@ -25,6 +25,7 @@ from .oracles import dataset_oracle as dataset_oracle
 from .oracles import gaussian_oracle as gaussian_oracle
 from .oracles import mixture_oracle as mixture_oracle
 from .presets import PRESETS as PRESETS
+from .presets import make_unet as make_unet
 from .pretrained.weights import checkpoint_folder as checkpoint_folder
 from .pretrained.weights import load_pretrained as load_pretrained
 from .pretrained.weights import save_pretrained as save_pretrained

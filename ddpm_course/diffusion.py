@@ -15,7 +15,7 @@ from ddpm_course.schedules import NoiseSchedule, broadcast
 
 PREDICTIONS = ("eps", "x0", "v")
 
-Denoise = Callable[[Tensor, int], Tensor]
+Denoise = Callable[[Tensor, int | Tensor], Tensor]
 """What a sampler sees: denoise(x_t, t) -> x0_hat, the estimate of E[x_0 | x_t]."""
 
 
@@ -23,15 +23,15 @@ def q_sample(x0: Tensor, t: int | Tensor, noise: Tensor, schedule: NoiseSchedule
     """x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε: the noised image at time t in one step (Eq. 4)."""
     if noise.shape != x0.shape:
         raise ValueError(f"noise {tuple(noise.shape)} and x0 {tuple(x0.shape)} differ in shape.")
-    signal = schedule.at("sqrt_alphas_cumprod", t, x0)
-    return signal * x0 + schedule.at("sqrt_one_minus_alphas_cumprod", t, x0) * noise
+    a, b = schedule.signal_noise(t, x0)
+    return a * x0 + b * noise
 
 
 def q_posterior(x0: Tensor, x_t: Tensor, t: int | Tensor, s: int | Tensor, schedule: NoiseSchedule):
     """Mean f[B,*] and variance of q(x_s | x_t, x_0) for any s < t (Eqs. 6 and 7, where s = t−1).
 
     The step from s to t multiplies the image by √α with α = ᾱ_t/ᾱ_s and adds noise of variance
-    1−α. At s = 0 the variance is exactly 0, so the last step of a sampler needs no special case.
+    1−α. At s = 0 the variance is exactly 0.
     The variance is a float for int times, f[B,1,..] for tensors. Raises ValueError unless s < t.
     """
     times = [torch.as_tensor(time).cpu() for time in (t, s)]
@@ -54,18 +54,17 @@ def convert(
     source: str,
     target: str,
 ) -> Tensor:
-    """Rewrite a prediction: given x_t, each of ε, x_0 and v = √ᾱ_t ε − √(1−ᾱ_t) x_0 names the
-    other two (v: Salimans & Ho 2022, arXiv:2202.00512, section 4).
+    """Rewrite a prediction f[B,*]: given x_t, each of ε, x_0 and v = √ᾱ_t ε − √(1−ᾱ_t) x_0
+    determines the other two (v: Salimans & Ho 2022, arXiv:2202.00512, section 4).
 
-    `source` and `target` are "eps", "x0" or "v". From ε nothing follows at ᾱ_t = 0, and from x_0
-    no ε at t = 0: the result is then infinite or NaN, as the algebra is.
+    `source` and `target` are "eps", "x0" or "v". ε says nothing at ᾱ_t = 0, and x_0 gives no ε at
+    t = 0: the result is then infinite or NaN, as the algebra is.
     """
     for kind in (source, target):
         _check_prediction(kind)
     if source == target:
         return value
-    a = schedule.at("sqrt_alphas_cumprod", t, x_t)
-    b = schedule.at("sqrt_one_minus_alphas_cumprod", t, x_t)
+    a, b = schedule.signal_noise(t, x_t)
     if source == "eps":
         x0, eps = (x_t - b * value) / a, value
     elif source == "x0":
@@ -76,7 +75,7 @@ def convert(
 
 
 def _express(x0: Tensor, eps: Tensor, a: float | Tensor, b: float | Tensor, kind: str) -> Tensor:
-    """The clean image and the noise in it, told as ε, x_0 or v."""
+    """ε, x_0 or v, from the clean image and the noise."""
     if kind == "v":
         return a * eps - b * x0
     return eps if kind == "eps" else x0
@@ -88,7 +87,7 @@ def _check_prediction(kind: str) -> None:
 
 
 class Denoiser(nn.Module):
-    """A network, its schedule and what it predicts, read as an estimate of the clean image.
+    """A network with its noise schedule, as an estimator of the clean image.
 
     net(x_t, t−1, **cond) -> f[B,*] predicts ε, x_0 or v: this is the only place that knows which,
     the only one that clips, and the only one that subtracts 1 from t (networks count from 0).
@@ -99,9 +98,7 @@ class Denoiser(nn.Module):
         prediction: "eps", "x0" or "v".
         clip: clip the estimate to [-1, 1], the range of images. Off for data that is not images.
 
-    Attributes:
-        max_batch: most images that the network is given at once where no gradient is needed, to
-            fit memory; None for no limit. Larger batches are split, which changes no image.
+    Raises ValueError for an unknown prediction, and for "eps" where ᾱ_T = 0.
     """
 
     net: Any  # a module called as net(x, t, **cond), with whatever attributes it has
@@ -118,11 +115,10 @@ class Denoiser(nn.Module):
             )
         self.net, self.schedule = net, schedule
         self.prediction, self.clip = prediction, clip
-        self.max_batch: int | None = None
 
     def predict_x0(self, x_t: Tensor, t: int | Tensor, **cond) -> Tensor:
         """The estimate of x_0 before clipping, f[B,*]."""
-        output = self._in_parts(x_t, self._net_time(x_t, t), cond)
+        output = self.net(x_t, self._net_time(x_t, t), **cond)
         return convert(output, x_t, t, self.schedule, source=self.prediction, target="x0")
 
     def forward(self, x_t: Tensor, t: int | Tensor, **cond) -> Tensor:
@@ -138,20 +134,21 @@ class Denoiser(nn.Module):
 
         For prediction "eps" this is the inside of L_simple (Eq. 14).
         """
-        a = self.schedule.at("sqrt_alphas_cumprod", t, x0)
-        b = self.schedule.at("sqrt_one_minus_alphas_cumprod", t, x0)
-        output = self.net(a * x0 + b * noise, self._net_time(x0, t), **cond)
+        x_t = q_sample(x0, t, noise, self.schedule)
+        output = self.net(x_t, self._net_time(x_t, t), **cond)
+        a, b = self.schedule.signal_noise(t, x0)
         target = _express(x0, noise, a, b, self.prediction)
         return (output - target).square().flatten(1).mean(1)
 
-    def _in_parts(self, x: Tensor, t: Tensor, cond: dict[str, Tensor]) -> Tensor:
-        size = self.max_batch
-        if size is None or len(x) <= size or torch.is_grad_enabled():
-            return self.net(x, t, **cond)
-        parts = zip(*(value.split(size) for value in (x, t, *cond.values())), strict=True)
-        return torch.cat(
-            [self.net(x, t, **dict(zip(cond, rest, strict=True))) for x, t, *rest in parts]
-        )
+    @property
+    def device(self) -> torch.device:
+        """The device of the network's weights."""
+        return next(self.parameters()).device
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that the network was made for."""
+        return self.net.image_shape
 
     def _net_time(self, x: Tensor, t: int | Tensor) -> Tensor:
         if isinstance(t, int):
@@ -166,15 +163,15 @@ def guided(denoiser: Denoiser, y: Tensor, scale: float) -> Denoise:
     """Classifier-free guidance towards labels y i64[B] (Ho & Salimans 2022, arXiv:2207.12598).
 
     x̂_0 = x̂_0(null) + scale · (x̂_0(y) − x̂_0(null)): 0 ignores the label, 1 is the plain
-    conditional model, more exaggerates it. One batch of 2B a call; the two estimates are combined
-    before clipping, and the result is clipped once if the denoiser clips. (At one x_t the three
-    parameterisations are affine in each other, so combining x̂_0 is combining ε.)
+    conditional model, more exaggerates it. Each call is one batch of 2B. The two estimates are
+    combined before clipping, and the result is clipped once if the denoiser clips. For a given x_t
+    the three parameterisations are affine in each other, so combining x̂_0 is combining ε.
 
     Raises ValueError if the network was not trained with labels.
     """
     null_class = getattr(denoiser.net, "null_class", None)
     if null_class is None:
-        raise ValueError("Guidance needs a class-conditional network; this one knows no labels.")
+        raise ValueError("Guidance needs a class-conditional network; this one takes no labels.")
     labels = torch.cat([y, torch.full_like(y, null_class)])
 
     def denoise(x_t: Tensor, t: int | Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The parts of the U-Net: time embedding, residual block, attention, down- and upsampling.
 
-Residual block and attention start as the identity: their last layer is set to zero, so that a
-deep stack of them begins as a shallow network and grows deeper as it learns.
+Residual blocks and attention start as the identity, since their last layer is zero. So a deep
+stack of them begins as a shallow network and grows deeper as it learns.
 """
 
 import math
@@ -16,8 +16,8 @@ EPS = 1e-6  # of every GroupNorm, as in the public DDPM checkpoints
 class SinusoidalTimeEmbedding(nn.Module):
     """t i64[B] -> f32[B,dim]: dim/2 sines, then as many cosines (Vaswani et al. 2017, section 3.5).
 
-    Frequencies fall geometrically from 1 to 1/10000, so the first entries tell neighbouring t
-    apart and the last ones early from late. Every row has squared length dim/2.
+    Frequencies fall geometrically from 1 to 1/10000: the first entries separate neighbouring t, the
+    last ones early from late. Every row has squared length dim/2.
     """
 
     def __init__(self, dim: int):
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
     """x + f(x, t), f[B,in,H,W] -> f[B,out,H,W]: GroupNorm, SiLU and a 3×3 convolution, twice.
 
     The time embedding shifts every channel between the two, so each block knows how noisy its
-    input is. Where the number of channels changes, x itself passes a 1×1 convolution.
+    input is. Where the number of channels changes, x passes through a 1×1 convolution.
     """
 
     def __init__(self, in_channels: int, channels: int, emb_dim: int, groups: int, dropout: float):
@@ -78,7 +78,7 @@ class ResidualBlock(nn.Module):
 class SelfAttention(nn.Module):
     """x + attention(x), f[B,C,H,W]: every pixel looks at every other (Vaswani et al. 2017, Eq. 1).
 
-    `head_dim` channels a head; None means one head of all C.
+    Each head has `head_dim` channels; None means one head of all C.
     """
 
     def __init__(self, channels: int, groups: int, head_dim: int | None):
@@ -109,7 +109,7 @@ class SelfAttention(nn.Module):
 
 
 class Downsample(nn.Module):
-    """f[B,C,H,W] -> f[B,C,H/2,W/2]: a strided convolution, padded right and below."""
+    """f[B,C,H,W] -> f[B,C,H/2,W/2]: a strided convolution, padded at the right and bottom."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -120,7 +120,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """f[B,C,H,W] -> f[B,C,2H,2W]: every pixel four times, then a convolution."""
+    """f[B,C,H,W] -> f[B,C,2H,2W]: nearest-neighbour upsampling, then a convolution."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,6 +1,10 @@
 """The networks of the course by name, each with the batch size and learning rate that suit it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ddpm_course.unet import UNet
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ PRESETS: dict[str, Preset] = {
     "large": Preset(
         dict(channels=(64, 128, 256, 512), attention_levels=(2, 3), image_size=64), batch_size=128
     ),
-    # a picture made four times as large; it learns from crops, and so has no attention
+    # images made 4× larger; it learns from crops, and so has no attention
     "upscaler": Preset(
         dict(
             channels=(32, 64, 64, 96),
@@ -53,3 +57,15 @@ PRESETS: dict[str, Preset] = {
         learning_rate=1e-3,
     ),
 }
+
+
+def make_unet(preset: str, **changes) -> "UNet":
+    """The `UNet` of a preset; `changes` replace arguments: make_unet("tiny", num_classes=10).
+
+    Raises ValueError for an unknown preset, and as `UNet` does.
+    """
+    from ddpm_course.unet import UNet  # here, so that the command line reads PRESETS at once
+
+    if preset not in PRESETS:
+        raise ValueError(f"Unknown preset {preset!r}: choose one of {', '.join(PRESETS)}.")
+    return UNet(**PRESETS[preset].network | changes)

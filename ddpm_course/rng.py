@@ -1,8 +1,8 @@
 """Random numbers that depend on what they are for, never on what was drawn before.
 
-A step of training or an image of a sample is named by a few integers, such as (seed, step).
-Its generator is made from that name alone, so a run can be stopped, resumed or split without
-changing a single draw, and no generator state has to be saved.
+A training step or a sampled image is named by a few integers, such as (seed, step). Its generator
+is made from that name alone. So a run can be stopped, resumed or split without changing a single
+draw, and no generator state has to be saved.
 """
 
 import hashlib
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# What a draw is for: the last part of its generator's name. Training names (seed, step, use),
-# enlarging (seed, picture, use); drawing from noise alone names (seed, picture).
+# What a draw is for: the last part of its generator's name. Training uses (seed, step, use),
+# upscaling (seed, image, use), and sampling from noise alone (seed, image).
 EPOCH, IMAGES, TIMES, NOISE, DROPOUT, LEVEL, DOUBT, DETAIL = range(8)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 def generator(*name: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator named by non-negative integers; equal names on one device type draw alike.
+    """A generator named by non-negative integers; equal names on one type of device draw alike.
 
     torch's CPU generator keeps only the lowest 32 bits of a seed, so (seed, step) cannot be packed
-    into one integer: the name is hashed.
+    into one integer: the name is hashed. Raises ValueError for a negative integer.
     """
     if any(part < 0 for part in name):
         raise ValueError(f"A seed must be 0 or more, not {min(name)}.")
@@ -31,12 +31,17 @@ def generator(*name: int, device: torch.device | str = "cpu") -> torch.Generator
 
 
 def image_generators(
-    seed: int, number: int, use: Sequence[int] = (), device: torch.device | str = "cpu"
+    seed: int,
+    number: int,
+    use: Sequence[int] = (),
+    device: torch.device | str = "cpu",
+    first: int = 0,
 ) -> list[torch.Generator]:
-    """One generator an image, named (seed, k, *use): image k looks the same however many are drawn
-    beside it.
+    """One generator per image, named (seed, k, *use) for k = first, first + 1, ...
+
+    Image k is the same however many are generated beside it.
     """
-    return [generator(seed, k, *use, device=device) for k in range(number)]
+    return [generator(seed, k, *use, device=device) for k in range(first, first + number)]
 
 
 def randn(

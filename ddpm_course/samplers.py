@@ -1,16 +1,14 @@
 """From noise to data: three samplers over one contract.
 
 A sampler is called as f(denoise, x_T, schedule, ts, ...) and yields (s, x_s, x0_hat) after each
-step t → s of the grid ts (see `schedules.timesteps`), so that a caller can watch the whole way.
-All it knows of the model is denoise(x_t, t) -> x0_hat; ε is what must have been added to that
-x0_hat to give x_t. So clipping and parameterisation are decided elsewhere, once, and DDIM with
-η = 1 equals DDPM also where x0_hat was clipped. Coefficients are Python floats in double
-precision: no step waits for a device. No step keeps a graph for gradients either.
+step t → s of the grid ts (see `schedules.timesteps`), so that a caller can watch the trajectory.
+All it knows of the model is denoise(x_t, t) -> x0_hat; ε is the noise that turns that x0_hat into
+x_t. So clipping and parameterisation are decided once, elsewhere, and DDIM with η = 1 equals DDPM
+even where x0_hat was clipped. Coefficients are Python floats in double precision: no step waits
+for a device. No step keeps a graph for gradients either.
 """
 
-import inspect
 import math
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -35,9 +33,9 @@ def ddpm(
 ) -> Steps:
     """Ancestral sampling (Ho et al. 2020, Algorithm 2), on any grid.
 
-    Each step draws from the posterior q(x_s | x_t, x̂_0). Its variance is the posterior's own β̃
-    ("fixed_small") or the step's whole β ("fixed_large"): the two ends of the range in section
-    3.2, exact for a single point and for N(0, I) data. No noise is added at the last step.
+    Each step samples the posterior q(x_s | x_t, x̂_0). Its variance is the posterior's own β̃
+    ("fixed_small") or the step's whole β ("fixed_large"): the two bounds of section 3.2, exact for
+    a single point and for N(0, I) data. No noise is added at the last step.
     """
     if variance not in ("fixed_small", "fixed_large"):
         raise ValueError(f'variance is "fixed_small" or "fixed_large", not {variance!r}.')
@@ -89,10 +87,10 @@ def dpm_solver_pp_2m(
     """DPM-Solver++(2M), second order in λ = log(√ᾱ/√(1−ᾱ)) (Lu et al. 2022, arXiv:2211.01095,
     Algorithm 2).
 
-    Follows the same ODE as `ddim` with η = 0, but draws a line through the last two x̂_0 where
-    DDIM holds the last one fixed. The first step has no predecessor and the last, to λ = ∞, no
-    length: both are first order. It draws no noise; `generator` is there so that every sampler is
-    called alike.
+    It follows the same ODE as `ddim` with η = 0, but extrapolates x̂_0 linearly from the last two
+    estimates where DDIM holds the last one fixed. The first step has no predecessor, and the last
+    goes to λ = ∞: both are first order. It adds no noise; `generator` is there so that all samplers
+    are called alike.
     """
     a, b = schedule.sqrt_alphas_cumprod.tolist(), schedule.sqrt_one_minus_alphas_cumprod.tolist()
     lam = (schedule.log_snr / 2).tolist()
@@ -116,8 +114,8 @@ SAMPLERS: dict[str, Callable[..., Steps]] = {
 
 
 def usual_spacing(sampler: str) -> str:
-    """The grid that a sampler is commonly run on: DPM-Solver++ steps evenly in log-SNR (Lu et al.
-    2022, arXiv:2211.01095), the others evenly in t.
+    """The spacing that a sampler is commonly run with: DPM-Solver++ steps evenly in log-SNR (Lu et
+    al. 2022, arXiv:2211.01095), the others evenly in t.
     """
     return "logsnr" if sampler == "dpm_solver_pp_2m" else "trailing"
 
@@ -131,27 +129,28 @@ def sample(
     steps: int = 50,
     spacing: str = "trailing",
     seed: int = 0,
+    first: int = 0,
     use: Sequence[int] = (),
     device: torch.device | str = "cpu",
     progress: Callable[[Iterable], Iterable] = iter,
     **options,
 ) -> Tensor:
-    """Draw a batch f[B,*] of the given shape from pure noise.
+    """Generate a batch f[B,*] of the given shape from pure noise.
 
-    Image k depends on (seed, k) alone, not on how many are drawn beside it; `use` tells apart draws
-    of one seed for different ends (`rng`). `progress` wraps the iterator of steps (`tqdm`, say);
-    `options` go to the sampler (`eta`, `variance`). A denoiser with dropout must be in eval mode.
+    Image k depends on (seed, k) alone, not on how many are generated beside it. So a large batch
+    can be made in parts: `first` is the k of the first image. `use` separates draws of one seed for
+    different purposes (`rng`). `progress` wraps the iterator of steps (`tqdm`, say); `options` go
+    to the sampler (`eta`, `variance`). A denoiser with dropout must be in eval mode.
 
-    Raises ValueError for an unknown sampler, spacing or option, or steps outside 1..T.
+    Raises ValueError for an unknown sampler or spacing, or steps outside 1..T, and TypeError for an
+    option that the sampler does not have.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}.")
-    known = list(inspect.signature(SAMPLERS[sampler]).parameters)[5:]  # the first five are ours
-    if other := options.keys() - set(known):
-        raise ValueError(f"The sampler {sampler} takes no {min(other)}.")
-    generators = image_generators(seed, shape[0], use, device)
+    generators = image_generators(seed, shape[0], use, device, first)
     ts = timesteps(schedule, steps, spacing)
     x_T = randn(shape, generators, device=device)
-    walk = SAMPLERS[sampler](denoise, x_T, schedule, ts, generators, **options)
-    [(_, x_0, _)] = deque(progress(walk), maxlen=1)
+    trajectory = SAMPLERS[sampler](denoise, x_T, schedule, ts, generators, **options)
+    for _, x, _ in progress(trajectory):
+        x_0 = x
     return x_0

@@ -1,4 +1,4 @@
-"""How much noise at which time: β schedules, and the grids of time steps that samplers walk.
+"""How much noise there is at each time: β schedules, and the grids of times that samplers visit.
 
 Time is counted as in the paper, t = 1..T, and t = 0 is clean data. (Most code counts from 0: its
 t = 0 is our t = 1.) Everything about a schedule follows from one float64 table, ᾱ_t, the share of
@@ -38,7 +38,7 @@ class NoiseSchedule:
                 f"A schedule is a table of T+1 values, ᾱ_0..ᾱ_T; got shape {tuple(table.shape)}."
             )
         if table[0] != 1 or not bool((table.diff() < 0).all()) or table[-1] < 0:
-            raise ValueError("ᾱ must start at ᾱ_0 = 1 and fall at every step, to 0 at the least.")
+            raise ValueError("ᾱ must start at ᾱ_0 = 1 and fall at every step, never below 0.")
         object.__setattr__(self, "alphas_cumprod", table)
 
     @property
@@ -54,7 +54,7 @@ class NoiseSchedule:
 
     @cached_property
     def sqrt_alphas_cumprod(self) -> Tensor:
-        """√ᾱ_t, f64[T+1]: what is left of the image."""
+        """√ᾱ_t, f64[T+1]: the factor of the image in x_t."""
         return self.alphas_cumprod.sqrt()
 
     @cached_property
@@ -75,23 +75,32 @@ class NoiseSchedule:
         """
         return self.snr.log()
 
-    def at(self, name: str, t: int | Tensor, like: Tensor):
-        """The property `name` at time t, ready to multiply `like` f[B,*].
+    def signal_noise(
+        self, t: int | Tensor, like: Tensor
+    ) -> tuple[float, float] | tuple[Tensor, Tensor]:
+        """√ᾱ_t and √(1−ᾱ_t), the factors of image and noise in x_t (Eq. 4), to multiply `like`.
 
-        An int t gives a Python float: no device is touched, so samplers never wait for one. A
-        tensor t i64[B] gives f[B,1,..] on like's device, in float32 at the least. Raises
-        IndexError for a t outside 0..T (as far as that can be seen without waiting for a device).
+        An int t gives two Python floats: samplers never wait for a device. A tensor t i64[B] gives
+        two f[B,1,..] for `like` f[B,*], on its device, in float32 or better. Raises IndexError for
+        a t outside 0..T, as far as that can be seen without waiting for a device.
         """
-        if isinstance(t, int) or t.device.type == "cpu":
-            low, high = (t, t) if isinstance(t, int) else (int(t.min()), int(t.max()))
-            if low < 0 or high > self.T:
-                raise IndexError(f"t must lie in 0..{self.T}, but {low if low < 0 else high} came.")
+        tables = self.sqrt_alphas_cumprod, self.sqrt_one_minus_alphas_cumprod
         if isinstance(t, int):
-            return getattr(self, name)[t].item()
-        key = (name, like.device, like.dtype)
-        if key not in self._copies:  # one copy a device: a training step moves no table
-            self._copies[key] = broadcast(getattr(self, name), like)
-        return self._copies[key].flatten()[t.to(like.device)].view(-1, *[1] * (like.ndim - 1))
+            self._check_times(t, t)
+            return tables[0][t].item(), tables[1][t].item()
+        if t.device.type == "cpu":
+            self._check_times(int(t.min()), int(t.max()))
+        key = like.device, torch.promote_types(like.dtype, torch.float32)
+        if key not in self._copies:  # one copy per device: a training step moves no table
+            device, dtype = key
+            self._copies[key] = [table.to(dtype).to(device) for table in tables]
+        t, shape = t.to(like.device), (-1, *[1] * (like.ndim - 1))
+        signal, noise = self._copies[key]
+        return signal[t].view(shape), noise[t].view(shape)
+
+    def _check_times(self, low: int, high: int) -> None:
+        if low < 0 or high > self.T:
+            raise IndexError(f"t must lie in 0..{self.T}, not {low if low < 0 else high}.")
 
 
 def broadcast(values: Tensor, like: Tensor):
@@ -126,7 +135,7 @@ def linear_schedule(
     """β rises in a straight line from β_1 to β_T (DDPM, section 4).
 
     The two ends were chosen for T = 1000. With T = 350 they stop at ᾱ_T = 0.029, where 17 % of
-    the image is still there.
+    the image is left. Raises ValueError for T below 1 or above a million.
     """
     return from_betas(torch.linspace(beta_start, beta_end, _steps(T), dtype=torch.float64))
 
@@ -134,7 +143,7 @@ def linear_schedule(
 def cosine_schedule(T: int = 1000, s: float = 0.008, max_beta: float = 0.999) -> NoiseSchedule:
     """ᾱ_t falls as cos², slowly at both ends (Nichol & Dhariwal 2021, arXiv:2102.09672, Eq. 17).
 
-    β is clipped at `max_beta`; with the defaults only β_T is.
+    β is clipped at `max_beta`; with the defaults this changes only β_T.
     """
     u = torch.arange(_steps(T) + 1, dtype=torch.float64) / T
     f = ((u + s) / (1 + s) * math.pi / 2).cos() ** 2
@@ -163,7 +172,8 @@ def rescale_zero_terminal_snr(schedule: NoiseSchedule) -> NoiseSchedule:
     """Shift and stretch √ᾱ so that ᾱ_T = 0 while ᾱ_1 stays (Lin et al. 2024, arXiv:2305.08891,
     Algorithm 1).
 
-    At T nothing is left of the image, so a network cannot be asked for ε there: use x0 or v.
+    At T nothing is left of the image, so ε says nothing about it: use a network that predicts x0
+    or v. Raises ValueError for T = 1.
     """
     if schedule.T == 1:
         raise ValueError("A schedule of one step cannot both keep ᾱ_1 and end in ᾱ_T = 0.")
@@ -207,13 +217,13 @@ SPACINGS: dict[str, Callable[[NoiseSchedule, int], list[int]]] = {
 
 
 def timesteps(schedule: NoiseSchedule, steps: int, spacing: str = "trailing") -> list[int]:
-    """The grid that a sampler walks: steps + 1 strictly falling times that end in 0.
+    """The times that a sampler visits: steps + 1 strictly falling integers that end in 0.
 
     `trailing` starts at T and keeps equal strides down to 0; `linspace` runs evenly from T to 1;
     `logsnr` spaces log-SNR evenly, and a step that would fall on a taken t moves to the nearest
-    free one. `leading` (diffusers' default) starts at (steps−1)·(T//steps)+1: it never visits T,
-    so sampling starts from pure noise that the network is told is something cleaner, and global
-    brightness suffers (Lin et al. 2024).
+    free one. `leading` (diffusers' default) starts at (steps−1)·(T//steps)+1 and never visits T. So
+    the network receives pure noise with the t of something cleaner, and global brightness suffers
+    (Lin et al. 2024).
 
     Raises ValueError for an unknown spacing or steps outside 1..T.
     """
@@ -227,6 +237,6 @@ def timesteps(schedule: NoiseSchedule, steps: int, spacing: str = "trailing") ->
 def _steps(T: int) -> int:
     if T < 1:
         raise ValueError(f"A schedule needs at least one step: T must be 1 or more, not {T}.")
-    if T > 1_000_000:  # a config.json that lies is not to fill the memory
+    if T > 1_000_000:  # a damaged or hostile config.json must not fill the memory
         raise ValueError(f"A schedule has at most a million steps, not {T}.")
     return T

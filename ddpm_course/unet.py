@@ -1,11 +1,11 @@
 """The U-Net: an image and a time in, an image-shaped prediction out.
 
 The architecture is that of DDPM (Ho et al. 2020, appendix B) in the dialect of the public
-`google/ddpm-cifar10-32` checkpoint. Modules bear the names they have in 🤗 diffusers'
-`UNet2DModel`, so the state dict of one loads into the other as it is.
+`google/ddpm-cifar10-32` checkpoint. Modules have the names they have in 🤗 diffusers'
+`UNet2DModel`, so the state dict of one loads into the other unchanged.
 
     x ─ conv_in ─ down_blocks ─ mid_block ─ up_blocks ─ conv_norm_out, SiLU, conv_out ─ out
-                      └────────── skips ───────┘
+                      └────── skip connections ┘
     t ─ sinusoids ─ time_embedding ─ added inside every ResidualBlock
 
 Shapes: x f[B,C,H,W] with H and W divisible by 2^(levels−1); t i64[B] in 0..T−1 (the network
@@ -36,7 +36,9 @@ from ddpm_course.layers import (
 
 class DownBlock(nn.Module):
     """One resolution on the way down: residual blocks, each followed by attention if the level
-    has it, then a downsampling unless it is the last. Returns x and every result as a skip.
+    has it, then a downsampling unless it is the last level.
+
+    Returns x and every intermediate result, for the skip connections.
     """
 
     def __init__(self, in_channels: int, channels: int, blocks: int, make: "Makers", last: bool):
@@ -58,7 +60,7 @@ class DownBlock(nn.Module):
 
 
 class MidBlock(nn.Module):
-    """The lowest resolution once more: residual block, attention or nothing, residual block."""
+    """At the lowest resolution: residual block, attention (or nothing), residual block."""
 
     def __init__(self, channels: int, make: "Makers"):
         super().__init__()
@@ -71,8 +73,10 @@ class MidBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """One resolution on the way up: each residual block reads x beside the skip that was stored
-    last, so what downsampling lost is at hand again. Then an upsampling unless it is the last.
+    """One resolution on the way up: residual blocks, each of which receives x beside the skip
+    connection that was stored last; then an upsampling unless it is the last level.
+
+    The skip connections bring back the detail that downsampling lost.
     """
 
     def __init__(self, widths: list[int], channels: int, make: "Makers", last: bool):
@@ -91,7 +95,7 @@ class UpBlock(nn.Module):
 
 @dataclass(frozen=True)
 class Makers:
-    """How this network builds its residual blocks and its attention (or nothing in its place)."""
+    """How this network builds its residual blocks and its attention (or nothing instead)."""
 
     resnet: Callable[[int, int], nn.Module]
     attention: Callable[[int], nn.Module]
@@ -103,19 +107,19 @@ class UNet(nn.Module):
     Args:
         channels: width of each level, from full resolution down; each level halves H and W.
         attention_levels: levels with self-attention (0 is full resolution).
-        mid_attention: self-attention in the middle, too. Without any, the network is convolutional:
-            what it learned on small crops holds for pictures of any size.
-        blocks: residual blocks a level on the way down (one more on the way up).
-        head_dim: channels an attention head; None is one head.
+        mid_attention: self-attention in the middle, too. Without any attention the network is
+            convolutional: what it learned on small crops holds for images of any size.
+        blocks: residual blocks per level on the way down (one more on the way up).
+        head_dim: channels per attention head; None is one head.
         in_channels, out_channels: of the image; in_channels counts `low_res` too.
         dropout: probability, inside every residual block.
-        num_classes: number of labels 0..num_classes−1, or None. One more row, `null_class`, means
-            "no label"; y=None stands for it.
+        num_classes: number of labels 0..num_classes−1, or None. One more row of the embedding,
+            `null_class`, means "no label"; y=None selects it.
         has_level: add an embedding of `level` to that of t (for super-resolution).
-        image_size: pixels a side of the images it is trained on. A record for whoever samples:
+        image_size: height and width in pixels of the training images. It is a record for sampling:
             the network itself takes any size that its levels divide.
 
-    The final convolution starts at zero, so an untrained network answers 0.
+    The final convolution starts at zero, so an untrained network outputs 0.
     Raises ValueError for widths that cannot be built and inputs that do not fit.
     """
 
@@ -150,11 +154,11 @@ class UNet(nn.Module):
             "has_level": has_level,
             "image_size": image_size,
         }
-        # Bounds so that a config.json that lies about the size does not fill the memory.
+        # A damaged or hostile config.json must not fill the memory.
         if image_size > 4096 or not 0 < blocks <= 64 or not 0 < len(channels) <= 16:
             raise ValueError(
-                "A UNet has 1 to 16 levels of 1 to 64 blocks, for images of at most 4096 pixels a "
-                f"side; not {len(channels)}, {blocks} and {image_size}."
+                "A UNet has 1 to 16 levels of 1 to 64 blocks, for images of at most 4096×4096 "
+                f"pixels; not {len(channels)}, {blocks} and {image_size}×{image_size}."
             )
         factor = 2 ** (len(channels) - 1)
         if image_size < 1 or image_size % factor:
@@ -238,7 +242,7 @@ class UNet(nn.Module):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images that the network was made to draw."""
+        """(C, H, W) of the images that the network was made for."""
         size = self.config["image_size"]
         return self.config["out_channels"], size, size
 
@@ -251,7 +255,7 @@ class UNet(nn.Module):
             or x.shape[3] % factor
         ):
             raise ValueError(
-                f"This network reads [B, {self.conv_in.in_channels}, H, W] with H and W divisible "
+                f"This network takes [B, {self.conv_in.in_channels}, H, W] with H and W divisible "
                 f"by {factor}; got {list(x.shape)}."
             )
         if y is not None and self.class_embedding is None:
@@ -263,10 +267,10 @@ class UNet(nn.Module):
 
 
 def network_with(config: dict[str, Any], tensors: dict[str, Tensor]) -> UNet:
-    """The UNet of these arguments with these weights, in float32.
+    """The UNet with these arguments and these weights, in float32.
 
-    Nothing is allocated for the widths that `config` claims. Raises ValueError or RuntimeError
-    where the two do not fit.
+    Memory is allocated for the weights alone, whatever sizes `config` names. Raises ValueError or
+    RuntimeError where the two do not fit.
     """
     with torch.device("meta"):
         net = UNet(**config)
@@ -276,10 +280,11 @@ def network_with(config: dict[str, Any], tensors: dict[str, Tensor]) -> UNet:
 
 def norm_groups(channels: Sequence[int]) -> int:
     """GroupNorm's number of groups: the largest common divisor of the widths, at most 32, that
-    leaves 4 channels a group.
+    leaves 4 channels per group.
 
-    With one channel a group the mean that is subtracted is the channel's own, and with it the
-    shift by the time embedding: the network would be blind to t.
+    With one channel per group, GroupNorm would subtract each channel's own mean, and with it the
+    shift by the time embedding: the network would not depend on t. Raises ValueError for a width
+    below 4.
     """
     common = math.gcd(*channels)
     fitting = [g for g in range(1, 33) if common % g == 0 and min(channels) >= 4 * g]

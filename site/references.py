@@ -7,7 +7,7 @@ import re
 from nbformat import NotebookNode
 
 TABLE = "| symbol | in code |"
-AMBIGUOUS = ("$v$", "$q$")  # a variance, a query: these letters stand for other things, too
+AMBIGUOUS = ("$v$", "$q$")  # a variance, a query: these letters also stand for other things
 TAGGED = re.compile(r"^\$\$(?:(?!\$\$).)+\\tag\{(?:[^}]+; )?DDPM (\d+)\}\$\$$", re.M | re.S)
 PART = re.compile(
     r"(?P<kept>```.*?```|`[^`\n]*`|\$\$.*?\$\$|^(?:#|\|| {4}).*?$|!?\[[^]]*\]\([^)]*\))"
@@ -48,22 +48,22 @@ def _symbols(table: str) -> dict[str, str]:
 
 def _linked(text: str, unseen: dict[str, str], equations: set[str], pages: dict[str, str]) -> str:
     def replace(part: re.Match) -> str:
-        said = part[0]
-        if said in unseen:
-            return f'[{said}](#notation "{unseen.pop(said)}")'
+        words = part[0]
+        if words in unseen:
+            return f'[{words}](#notation "{unseen.pop(words)}")'
         if part["equations"]:
             return re.sub(
                 r"(?:Eq\. )?(\d+)",
                 lambda n: f"[{n[0]}](#ddpm-{n[1]})" if n[1] in equations else n[0],
-                said,
+                words,
             )
         if part["pages"]:
             return re.sub(
                 r"(?:[Nn]otebook )?(\d\d)",
                 lambda n: f"[{n[0]}]({pages[n[1]]})" if pages.get(n[1]) else n[0],
-                said,
+                words,
             )
-        return said
+        return words
 
     return PART.sub(replace, text)
 

@@ -1,5 +1,6 @@
-"""The notebooks as tests see them: solved, and run."""
+"""The notebooks for tests: where they are, their exercises, and how to solve and run them."""
 
+import importlib
 import os
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from ddpm_course.exercises.handed_in import exercise_name
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
+NOTEBOOKS = {
+    name: importlib.import_module(f"ddpm_course.exercises.{name}").exercises
+    for name in (path.stem[3:] for path in PATHS)
+}
+"""The exercises of each notebook, by its name without the number."""
 
 
 def tags(cell):
@@ -16,7 +22,7 @@ def tags(cell):
 
 
 def solved(notebook, exercises):
-    """A copy with every stub replaced by its solution."""
+    """The notebook with every stub replaced by our solution."""
     for cell in notebook.cells:
         if name := exercise_name(cell):
             cell.source = f"{exercises.source(name)}\n\n\n{name} = check({name})"
@@ -24,7 +30,7 @@ def solved(notebook, exercises):
 
 
 def run(notebook, **environment):
-    """Execute from top to bottom in the notebooks' folder; raises at the first error."""
+    """Execute from top to bottom in the notebooks' folder. Raises at the first error."""
     client = NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(FOLDER)}})
     client.execute(env=os.environ | environment)
     return notebook

@@ -4,17 +4,17 @@ import math
 
 import pytest
 import torch
-from conftest import randomise
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, UNet2DModel
+from helpers import randomise, replay
 
 from ddpm_course import (
     PRESETS,
-    UNet,
     cosine_schedule,
     ddim,
     ddpm,
     dpm_solver_pp_2m,
     linear_schedule,
+    make_unet,
     timesteps,
 )
 from ddpm_course.pretrained.diffusers_format import diffusers_config
@@ -26,13 +26,12 @@ from ddpm_course.rng import generator, randn
 )
 def test_network_equals_diffusers_with_equal_weights(name, num_classes):
     """Outputs and gradients, with weights carried over both ways and nothing left at zero."""
-    # theirs is told of nothing but classes: the upscaler stands for networks without attention
-    fewer = {"in_channels": 3, "has_level": False, "image_size": 16, "num_classes": num_classes}
-    network = PRESETS[name].network | fewer
-    ours = randomise(UNet(**network))
+    # UNet2DModel knows no `level`: without it the upscaler stands for networks without attention
+    changes = {"in_channels": 3, "has_level": False, "image_size": 16, "num_classes": num_classes}
+    ours = randomise(make_unet(name, **changes))
     theirs = UNet2DModel(**diffusers_config(ours))
     theirs.load_state_dict(ours.state_dict())
-    back = UNet(**network)
+    back = make_unet(name, **changes)
     back.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     t, y = torch.tensor([0, 999]), torch.tensor([3, 102]) if num_classes else None
@@ -65,15 +64,6 @@ def scheduler(kind, schedule, **options):
     made.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
     made.one = torch.tensor(1.0, dtype=torch.float64)
     return made
-
-
-def replay(monkeypatch, noises):
-    """Make diffusers draw the given noises, in turn."""
-    queue = iter(noises)
-    for module in ("scheduling_ddpm", "scheduling_ddim"):
-        monkeypatch.setattr(
-            f"diffusers.schedulers.{module}.randn_tensor", lambda *a, **k: next(queue)
-        )
 
 
 def our_noises(x, count):

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ddpm_course import (
-    SCHEDULES,
     SPACINGS,
     convert,
     from_betas,
@@ -45,26 +44,6 @@ def test_every_schedule_falls_and_splits_the_variance(data, schedule):
     t = data.draw(st.integers(1, schedule.T))
     ratio = schedule.alphas_cumprod[t] / schedule.alphas_cumprod[t - 1]
     assert schedule.betas[t] == pytest.approx(1 - ratio.item(), rel=1e-9)
-
-
-@many
-@given(Ts, st.sampled_from(sorted(SCHEDULES)))
-def test_every_named_schedule_exists_at_every_length(T, name):
-    schedule = SCHEDULES[name](T)
-    assert schedule.T == T
-    assert bool((schedule.betas[1:] > 0).all())
-    assert bool((schedule.betas[1:] < 1).all())
-
-
-@many
-@given(st.lists(st.floats(-1, 2), min_size=1, max_size=20))
-def test_a_beta_outside_0_1_is_refused_and_no_other(values):
-    valid = all(1e-12 < v < 1 for v in values)
-    if valid:
-        assert len(values) == from_betas(torch.tensor(values).double()).T
-    elif any(v <= 0 or v >= 1 for v in values):
-        with pytest.raises(ValueError, match="Every β must lie between 0 and 1"):
-            from_betas(torch.tensor(values).double())
 
 
 @many

@@ -1,13 +1,13 @@
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ddpm_course import (
     SCHEDULES,
-    SPACINGS,
+    Denoiser,
     NoiseSchedule,
     cosine_schedule,
     from_betas,
@@ -35,7 +35,7 @@ def test_original_experiment_keeps_17_percent_of_the_image():
     assert schedule.log_snr[-1].item() == pytest.approx(-3.512, abs=5e-4)
 
 
-def test_scaling_beta_by_1000_over_T_mends_it_unless_beta_reaches_1():
+def test_scaling_beta_by_1000_over_T_repairs_it_unless_beta_reaches_1():
     scaled = linear_schedule(350, 1e-4 * 1000 / 350, 2e-2 * 1000 / 350)
     assert scaled.alphas_cumprod[-1].item() == pytest.approx(3.54501e-5, rel=1e-5)
     with pytest.raises(ValueError, match=r"between 0 and 1, but β_20 is 1"):
@@ -82,31 +82,31 @@ def test_every_schedule_is_one_table(name, T):
 
 
 def test_schedule_is_never_cast():
-    import torch.nn as nn
-
-    from ddpm_course import Denoiser
-
     denoiser = Denoiser(nn.Linear(1, 1), linear_schedule()).bfloat16()
     assert denoiser.schedule.alphas_cumprod.dtype == torch.float64
-    # In bfloat16, ᾱ would be 1 for t = 1..10; read for a bfloat16 batch it is still float32.
+    # In bfloat16, ᾱ would be 1 for t = 1..10; for a bfloat16 batch its factors are still float32.
     x = torch.ones(10, 1, dtype=torch.bfloat16)
-    abar = denoiser.schedule.at("alphas_cumprod", torch.arange(1, 11), x)
-    assert abar.dtype == torch.float32
-    assert (abar < 1).all()
+    a, b = denoiser.schedule.signal_noise(torch.arange(1, 11), x)
+    assert a.dtype == b.dtype == torch.float32
+    assert (a < 1).all()
     assert (linear_schedule().alphas_cumprod[1:11].bfloat16() == 1).all()
 
 
-def test_at_broadcasts_over_batch_not_width():
-    schedule, x = linear_schedule(10), torch.zeros(4, 3, 4, 4)
-    t = torch.tensor([0, 1, 5, 10])
-    assert schedule.at("alphas_cumprod", t, x).shape == (4, 1, 1, 1)
-    assert schedule.at("alphas_cumprod", 5, x) == schedule.alphas_cumprod[5].item()
+def test_factors_of_signal_and_noise():
+    """They broadcast over the batch, not over the width, and are floats where t is an int."""
+    schedule, x = linear_schedule(10), torch.zeros(4, 3, 4, 4, dtype=torch.float64)
+    a, b = schedule.signal_noise(torch.tensor([0, 1, 5, 10]), x)
+    assert a.shape == b.shape == (4, 1, 1, 1)
+    abar = schedule.alphas_cumprod
+    torch.testing.assert_close(a.flatten(), abar[[0, 1, 5, 10]].sqrt())
+    torch.testing.assert_close(b.flatten(), (1 - abar[[0, 1, 5, 10]]).sqrt())
+    assert schedule.signal_noise(5, x) == (abar[5].sqrt().item(), (1 - abar[5]).sqrt().item())
 
 
 @pytest.mark.parametrize("t", [-1, 11, torch.tensor([3, 11]), torch.tensor([-1, 3])])
 def test_time_outside_the_schedule_is_refused(t):
     with pytest.raises(IndexError, match=r"t must lie in 0\.\.10"):
-        linear_schedule(10).at("snr", t, torch.zeros(2, 1))
+        linear_schedule(10).signal_noise(t, torch.zeros(2, 1))
 
 
 def test_zero_terminal_snr():
@@ -127,15 +127,7 @@ def test_beta_outside_0_1_is_refused(betas):
 
 @pytest.mark.parametrize(
     "table",
-    [
-        [1.0],
-        [0.9, 0.5],
-        [1.0, 0.5, 0.5],
-        [1.0, 0.5, 0.6],
-        [1.0, -0.1],
-        [1.0, 0.5, -0.1],
-        [[1.0, 0.5]],
-    ],
+    [[1.0], [0.9, 0.5], [1.0, 0.5, 0.5], [1.0, 0.5, 0.6], [1.0, 0.5, -0.1], [[1.0, 0.5]]],
 )
 def test_bad_tables_are_refused(table):
     with pytest.raises(ValueError, match="ᾱ"):
@@ -149,21 +141,6 @@ def test_no_steps_and_too_many_are_refused(name):
         SCHEDULES[name](0)
     with pytest.raises(ValueError, match="at most a million steps"):
         SCHEDULES[name](1_000_001)
-
-
-@pytest.mark.parametrize("spacing", SPACINGS)
-@pytest.mark.parametrize("name", SCHEDULES)
-@pytest.mark.parametrize("T", [1, 2, 7, 350, 1000])
-def test_grids(spacing, name, T):
-    schedule = SCHEDULES[name](T)
-    for steps in sorted({1, 2, 3, 10, 53, 300, T - 1, T} - {0}):
-        if steps > T:
-            continue
-        grid = timesteps(schedule, steps, spacing)
-        assert len(grid) == steps + 1
-        assert grid[-1] == 0
-        assert all(a > b for a, b in pairwise(grid))
-        assert grid[0] == (T if spacing != "leading" else (steps - 1) * (T // steps) + 1)
 
 
 def test_grid_values():

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
-from ddpm_course import PRESETS, Denoiser, SinusoidalTimeEmbedding, UNet, cosine_schedule
+from ddpm_course import PRESETS, Denoiser, SinusoidalTimeEmbedding, UNet, cosine_schedule, make_unet
 from ddpm_course.layers import ResidualBlock, SelfAttention
 from ddpm_course.unet import norm_groups
 
@@ -25,7 +25,7 @@ def randn(*shape, seed=0):
 )
 def test_presets_cost_what_the_course_says(name, parameters, flops):
     with torch.device("meta"):
-        net = UNet(**PRESETS[name].network)
+        net = make_unet(name)
         x, t = torch.empty(1, *net.image_shape), torch.empty(1, dtype=torch.long)
         told = {"low_res": x, "level": t} if net.config["has_level"] else {}
         with FlopCounterMode(display=False) as counter:
@@ -68,7 +68,7 @@ def test_time_reaches_every_residual_branch(name):
     """Given the same input, going from t = 1 to T moves each branch by more than 10 %. With one
     channel a group the norm would subtract the time shift again, and nothing would move.
     """
-    net = randomise(UNet(**PRESETS[name].network)).eval()
+    net = randomise(make_unet(name)).eval()
     emb = net.time_embedding(net.time_proj(torch.tensor([0, 999])))
     blocks = [m for m in net.modules() if isinstance(m, ResidualBlock)]
     each = net.config["blocks"]
@@ -89,7 +89,7 @@ def test_one_channel_a_group_would_be_blind_to_time():
 
 
 def test_starts_as_zero_and_every_branch_as_nothing():
-    net = UNet(**PRESETS["tiny"].network, num_classes=3)
+    net = make_unet("tiny", num_classes=3)
     x, t = randn(2, 3, 32, 32), torch.tensor([0, 999])
     assert net(x, t).abs().max() == 0
     emb = randn(2, 128)
@@ -186,5 +186,5 @@ def test_networks_that_cannot_be_built(arguments, sentence):
 
 @pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 8, 9), (3, 8, 8)])
 def test_inputs_that_do_not_fit(small_net, shape):
-    with pytest.raises(ValueError, match=r"reads \[B, 3, H, W\]"):
+    with pytest.raises(ValueError, match=r"takes \[B, 3, H, W\]"):
         small_net(randn(*shape), torch.tensor([0, 1]))

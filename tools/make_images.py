@@ -33,7 +33,7 @@ def forward() -> None:
 def drawn(seed: int, number: int, sampler: str, steps: int, **options) -> torch.Tensor:
     """Flowers of the course's checkpoint, unguided, u8[number,3,S,S]."""
     denoiser = dc.load_pretrained(COURSE)
-    shape = (number, *denoiser.net.image_shape)
+    shape = (number, *denoiser.image_shape)
     with autocast("auto", torch.device("cpu")):
         x = dc.sample(
             denoiser, shape, denoiser.schedule, sampler=sampler, steps=steps, seed=seed, **options
@@ -56,7 +56,7 @@ def steps() -> None:
 def animation() -> None:
     """Eight flowers on their way out of the noise, 50 steps of DDIM, as an animated WebP."""
     denoiser, generators = dc.load_pretrained(COURSE), image_generators(0, 8)
-    x_T = randn((8, *denoiser.net.image_shape), generators)
+    x_T = randn((8, *denoiser.image_shape), generators)
     grid = dc.timesteps(denoiser.schedule, 50)
     walk = [x_T, *(x for _, x, _ in dc.ddim(denoiser, x_T, denoiser.schedule, grid))]
     frames = [image_grid(to_uint8(x), columns=8, tile=96) for x in walk]
@@ -72,7 +72,7 @@ def enlarged() -> None:
     y = torch.tensor([53, 73, 77, 88, 50, 42, 94, 29])
     denoiser = dc.load_pretrained(COURSE)
     x = dc.sample(
-        dc.guided(denoiser, y, 2.0), (8, *denoiser.net.image_shape), denoiser.schedule,
+        dc.guided(denoiser, y, 2.0), (8, *denoiser.image_shape), denoiser.schedule,
         sampler="ddpm", steps=100,
     )  # fmt: skip
     small = to_uint8(x)

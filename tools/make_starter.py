@@ -16,13 +16,14 @@ NUMBER, GUIDANCE, STEPS = 512, 2.0, 50
 if __name__ == "__main__":
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     denoiser = load_pretrained(COURSE).to(device)
-    denoiser.max_batch = 128
-    y = torch.arange(NUMBER, device=device) % denoiser.net.config["num_classes"]
-    shape = (NUMBER, *denoiser.net.image_shape)
-    with autocast("auto", device):
-        x = sample(
-            guided(denoiser, y, GUIDANCE), shape, denoiser.schedule, sampler="ddpm", steps=STEPS,
-            device=device,
-        )  # fmt: skip
-    save_image(STARTER, image_grid(to_uint8(x), STARTER_COLUMNS, tile=1))
+    images = []
+    for first in range(0, NUMBER, 128):
+        y = torch.arange(first, first + 128, device=device) % denoiser.net.config["num_classes"]
+        with autocast("auto", device):
+            x = sample(
+                guided(denoiser, y, GUIDANCE), (128, *denoiser.image_shape), denoiser.schedule,
+                sampler="ddpm", steps=STEPS, first=first, device=device,
+            )  # fmt: skip
+        images.append(to_uint8(x))
+    save_image(STARTER, image_grid(torch.cat(images), STARTER_COLUMNS, tile=1))
     print(f"{STARTER.name}: {NUMBER} flowers, {STARTER.stat().st_size / 1000:.0f} kB")

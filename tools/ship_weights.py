@@ -1,7 +1,7 @@
 """From a run to a checkpoint that is shipped: uv run python tools/ship_weights.py RUN NAME
 
-Writes pretrained/checkpoints/NAME: averaged weights in fp16 (the best on held-out pictures, if the
-run measured them), config, training curve, and a model card with what was measured.
+Writes ddpm_course/pretrained/checkpoints/NAME: averaged weights in fp16 (the best on held-out
+images, if the run measured them), config, training curve, and a model card with what was measured.
 """
 
 import csv
@@ -16,7 +16,7 @@ from ddpm_course.data.datasets import held_out, load_data
 from ddpm_course.data.grids import save_image
 from ddpm_course.evaluation.denoising import LOG_SNRS, x0_error
 from ddpm_course.pretrained.files import read_json, write_text
-from ddpm_course.pretrained.weights import CONFIG, SHIPPED, load_pretrained, save_pretrained
+from ddpm_course.pretrained.weights import CHECKPOINTS, CONFIG, load_pretrained, save_pretrained
 from ddpm_course.super_resolution.pairs import load_pairs
 from ddpm_course.training.batches import middle_crops
 from ddpm_course.training.run_folder import read_rows
@@ -70,13 +70,13 @@ def draw_progress(run: Path, name: str, columns: int = 8, rows: int = 4) -> None
     for column, step in enumerate(steps):
         with Image.open(grids[step]) as grid:
             strip.paste(grid.crop((0, 0, 128, rows * 128)), (column * 128, 0))
-    save_image(SHIPPED / name / "progress.png", strip)
+    save_image(CHECKPOINTS / name / "progress.png", strip)
     print("progress at steps", steps)
 
 
 def main(run: Path, name: str) -> None:
     source = run / "best" if (run / "best").is_dir() else run
-    out, settings = SHIPPED / name, read_json(source / CONFIG)["run"]
+    out, settings = CHECKPOINTS / name, read_json(source / CONFIG)["run"]
     save_pretrained(out, load_pretrained(source), settings, dtype=torch.float16)
     denoiser = load_pretrained(out).to("cuda" if torch.cuda.is_available() else "cpu")
     root, size = settings["data_root"], settings["image_size"]

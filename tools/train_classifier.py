@@ -18,7 +18,7 @@ from ddpm_course.data.flowers102 import flowers102
 from ddpm_course.data.images import ImageData
 from ddpm_course.data.subsets import halves
 from ddpm_course.evaluation.classifier import (
-    SHIPPED,
+    CLASSIFIERS,
     SIZE,
     FlowerClassifier,
     accuracy,
@@ -80,7 +80,7 @@ def main(name: str) -> None:
                 "accuracy_on_val": {size: accuracy_at(ema.model, val, size) for size in (64, 32)},
             }
             print(f"loss {total / (N // BATCH):.3f}", record, flush=True)
-            save_classifier(SHIPPED / f"{name}.safetensors", ema.model, record)
+            save_classifier(CLASSIFIERS / f"{name}.safetensors", ema.model, record)
 
 
 def accuracy_at(model: FlowerClassifier, data: ImageData, size: int) -> float:

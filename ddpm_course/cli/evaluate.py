@@ -51,7 +51,6 @@ class Evaluate:
         options.at_least(1, per_class=self.per_class)
         device = pick_device(self.device)
         denoiser = dc.load_pretrained(self.source).to(device)
-        denoiser.max_batch = 128
         if denoiser.net.config["num_classes"] != 102:
             raise ValueError(
                 "evaluate generates flowers by species: it needs a network of 102 classes, as "

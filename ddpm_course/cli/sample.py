@@ -39,6 +39,8 @@ class Sample:
     device: options.Device = "auto"
 
     def run(self) -> None:
+        import torch
+
         from ddpm_course.data.grids import image_grid, save_image, save_separately
         from ddpm_course.super_resolution.model import DRAWN, STEPS, refuse_larger
         from ddpm_course.training.setup import pick_device
@@ -49,23 +51,28 @@ class Sample:
         if denoiser.net.config["has_level"]:
             raise ValueError(f"{self.source} is an upscaler: use it with `upscale`.")
         if self.enlarge:
-            refuse_larger(*denoiser.net.image_shape[1:])
-        denoiser.max_batch = self.batch_size
+            refuse_larger(*denoiser.image_shape[1:])
+        self._check_label(denoiser.net.config["num_classes"])
         settings: dict[str, Any] = {"sampler": self.sampler, "spacing": self.spacing}
         if self.eta is not None:
             settings["eta"] = self.eta
-        bar = partial(tqdm, unit="step", dynamic_ncols=True)
-        with options.computing(self.precision, device, "choose a smaller --batch-size"):
-            x = dc.sample(
-                self._conditioned(denoiser),
-                (self.number, *denoiser.net.image_shape),
-                denoiser.schedule,
-                steps=self.steps,
-                seed=self.seed,
-                device=device,
-                progress=partial(bar, total=self.steps),
-                **settings,
-            )
+        bar, batches = partial(tqdm, unit="step", dynamic_ncols=True), []
+        for first in range(0, self.number, self.batch_size):
+            count = min(self.batch_size, self.number - first)
+            with options.computing(self.precision, device, "choose a smaller --batch-size"):
+                x = dc.sample(
+                    self._conditioned(denoiser, count),
+                    (count, *denoiser.image_shape),
+                    denoiser.schedule,
+                    steps=self.steps,
+                    seed=self.seed,
+                    first=first,
+                    device=device,
+                    progress=partial(bar, total=self.steps),
+                    **settings,
+                )
+            batches.append(x)
+        x = torch.cat(batches)
         if not x.isfinite().all():
             raise ValueError(
                 f"The images came out as NaN: the weights of {self.source} are damaged, or "
@@ -74,13 +81,13 @@ class Sample:
         images = dc.to_uint8(x)
         if self.enlarge:
             upscaler = dc.load_pretrained(options.UPSCALER).to(device)
-            upscaler.max_batch = 1  # one large image keeps a processor busy, and fits
-            remedy = "leave --upscale out, or add --device cpu"
             progress = partial(bar, desc="upscale", total=STEPS)
+            remedy = "leave --upscale out, or add --device cpu"
             with options.computing(self.precision, device, remedy):
-                images = dc.upscale(
-                    upscaler, images, level=DRAWN, seed=self.seed, progress=progress
-                )
+                upscale = partial(dc.upscale, level=DRAWN, seed=self.seed, progress=progress)
+                # one at a time: a large image keeps a processor busy, and fits
+                large = [upscale(upscaler, x[None], first=k) for k, x in enumerate(images)]
+            images = torch.cat(large)
         if self.separate:
             save_separately(self.out, images)
         else:
@@ -101,13 +108,17 @@ class Sample:
         if self.guidance != 1 and self.label is None:
             raise ValueError("--guidance pulls towards a class: name one with --label.")
 
-    def _conditioned(self, denoiser: "dc.Denoiser"):
-        """The denoiser with label and guidance filled in."""
-        if self.label is None:
-            return denoiser
-        classes = denoiser.net.config["num_classes"]
-        if classes is None or not 0 <= self.label < classes:
+    def _check_label(self, classes: int | None) -> None:
+        """Raise ValueError for a label that a network of so many classes does not know."""
+        if self.label is not None and not 0 <= self.label < (classes or 0):
             known = f"they run from 0 to {classes - 1}" if classes else "this network knows none"
             raise ValueError(f"--label {self.label} is not a label of this network: {known}.")
-        y = next(denoiser.parameters()).new_full((self.number,), self.label).long()
+
+    def _conditioned(self, denoiser: "dc.Denoiser", count: int):
+        """The denoiser with label and guidance filled in, for so many images."""
+        import torch
+
+        if self.label is None:
+            return denoiser
+        y = torch.full((count,), self.label, device=denoiser.device)
         return dc.guided(denoiser, y, self.guidance) if self.guidance != 1 else denoiser.bind(y=y)

@@ -183,7 +183,7 @@ class Train:
 
         config, data = setup.config, self.settings.data
         parameters = sum(p.numel() for p in setup.denoiser.parameters()) / 1e6
-        device = next(setup.denoiser.parameters()).device.type
+        device = setup.denoiser.device.type
         epochs = config.steps * config.batch_size / setup.images
         summary = (
             f"{setup.images} images of {data.image_size}×{data.image_size} pixels; "

@@ -15,7 +15,7 @@ from ddpm_course.data.images import ImageData, to_unit
 from ddpm_course.data.subsets import labels_of
 from ddpm_course.pretrained.files import load_tensors, save_tensors
 
-SHIPPED = Path(__file__).parent / "classifiers"
+CLASSIFIERS = Path(__file__).parent / "classifiers"
 SIZE = 64
 AT_ONCE = 256  # pictures that a network is given at once
 
@@ -70,7 +70,7 @@ def load_classifier(name: str) -> FlowerClassifier:
     """A shipped classifier in eval mode on the CPU, computing in float32: "all" learned from
     Flowers-102's `train` + `test`, "half-a" and "half-b" from one of their `halves` each.
     """
-    tensors, metadata = load_tensors(SHIPPED / f"{name}.safetensors")
+    tensors, metadata = load_tensors(CLASSIFIERS / f"{name}.safetensors")
     model = FlowerClassifier(**metadata["network"])
     model.load_state_dict(tensors)
     return model.eval().requires_grad_(False)

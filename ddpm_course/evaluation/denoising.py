@@ -46,7 +46,7 @@ def x0_error(
     network knows classes; `told` has other conditions, a row for each picture. Image k gets noise
     of (seed, k), drawn on the CPU: every run is asked about the same noisy pictures.
     """
-    device = next(denoiser.parameters()).device
+    device = denoiser.device
     shape = (len(data.images), *data.images.shape[1:])
     noise = randn(shape, image_generators(seed, shape[0]))
     times = times_of(log_snrs, denoiser.schedule)
@@ -66,4 +66,4 @@ def conditions(denoiser: Denoiser, labels: Tensor | None) -> dict[str, Tensor]:
     """{"y": labels} on the denoiser's device; {} without labels, or if its network knows none."""
     if labels is None or getattr(denoiser.net, "null_class", None) is None:
         return {}
-    return {"y": labels.to(next(denoiser.parameters()).device)}
+    return {"y": labels.to(denoiser.device)}

@@ -53,7 +53,7 @@ def bits_per_dim(denoiser: Denoiser, data: ImageData, *, draws: int = 64, seed: 
     if denoiser.schedule.T < 2:
         raise ValueError("Bits are counted over the steps of a schedule: one is too few.")
     schedule, shape = denoiser.schedule, data.images.shape[1:]
-    device = next(denoiser.parameters()).device
+    device = denoiser.device
     odds, (price, toll) = _odds(schedule), _step_costs(schedule)
     bits = []
     for k, image in enumerate(data.images):

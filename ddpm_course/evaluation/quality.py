@@ -125,19 +125,27 @@ class Judge:
 
 
 def draw_classes(
-    denoiser: Denoiser, per_class: int, *, guidance: float = 1.0, **settings
+    denoiser: Denoiser,
+    per_class: int,
+    *,
+    guidance: float = 1.0,
+    batch_size: int = 128,
+    **settings,
 ) -> ImageData:
     """`per_class` pictures of every class, class by class, from a class-conditional denoiser.
 
-    `settings` go to `sample` (sampler, steps, spacing, seed, progress, ...). Raises ValueError for
-    a network without classes.
+    They are generated `batch_size` at a time. `settings` go to `sample` (sampler, steps, spacing,
+    seed, progress, ...). Raises ValueError for a network without classes.
     """
     classes = denoiser.net.config["num_classes"]
     if classes is None:
         raise ValueError("Pictures of every class need a class-conditional network.")
-    device = next(denoiser.parameters()).device
-    y = torch.arange(classes, device=device).repeat_interleave(per_class)
-    denoise = denoiser.bind(y=y) if guidance == 1 else guided(denoiser, y, guidance)
-    shape = (len(y), *denoiser.net.image_shape)
-    x = sample(denoise, shape, denoiser.schedule, device=device, **settings)
-    return ImageData(to_uint8(x).cpu(), y.cpu())
+    labels, device = torch.arange(classes).repeat_interleave(per_class), denoiser.device
+    images = []
+    for first in range(0, len(labels), batch_size):
+        y = labels[first : first + batch_size].to(device)
+        denoise = denoiser.bind(y=y) if guidance == 1 else guided(denoiser, y, guidance)
+        shape = (len(y), *denoiser.image_shape)
+        x = sample(denoise, shape, denoiser.schedule, first=first, device=device, **settings)
+        images.append(to_uint8(x).cpu())
+    return ImageData(torch.cat(images), labels)

@@ -10,7 +10,7 @@ from ddpm_course.data.images import to_unit
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.exercises.checking import Exercises, Wrong, close, require
 from ddpm_course.lab.faults import Change, changed, source
-from ddpm_course.lab.probes import PROBES, averages, draw_bell, times_met
+from ddpm_course.lab.probes import PROBES, averaged_weights, sample_gaussian, sampled_times
 from ddpm_course.rng import generator
 from ddpm_course.schedules import cosine_schedule
 from ddpm_course.unet import norm_groups
@@ -33,11 +33,7 @@ PATIENTS = {
         "min(self.decay, (1 + self.updates) / (10 + self.updates))",
         "self.decay",
     ),
-    8: Change(
-        "diffusion.Denoiser.loss",
-        "sqrt_alphas_cumprod\", t, x0",
-        "sqrt_alphas_cumprod\", t - 1, x0",
-    ),
+    8: Change("diffusion.q_sample", "a * x0", "schedule.signal_noise(t - 1, x0)[0] * x0"),
     9: Change("training.loop._gradients", "randint(1, T + 1,", "randint(1, T,"),
     10: Change("unet.norm_groups", "min(channels) >= 4 * g", "min(channels) >= g"),
 }  # fmt: skip
@@ -121,15 +117,15 @@ def _log_snr() -> Tensor:
 
 WIDTHS = [(32, 64, 64), (4, 8), (12, 18), (64, 96, 128, 192), (128, 256), (60, 90), (1024, 2048)]
 ANSWERS: dict[int, Callable[[], Tensor]] = {
-    1: lambda: draw_bell("ddim", 0.5, 20),
-    2: lambda: draw_bell("ddpm", 0.5, 20),
+    1: lambda: sample_gaussian("ddim", 0.5, 20),
+    2: lambda: sample_gaussian("ddpm", 0.5, 20),
     3: lambda: to_unit(torch.arange(256).to(torch.uint8)),
-    4: lambda: draw_bell("ddpm", 0.5, 20),
+    4: lambda: sample_gaussian("ddpm", 0.5, 20),
     5: _log_snr,
-    6: lambda: draw_bell("dpm_solver_pp_2m", 20.0, 20),
-    7: lambda: torch.tensor([averages(0.5, 12), averages(0.999, 12)]),
+    6: lambda: sample_gaussian("dpm_solver_pp_2m", 20.0, 20),
+    7: lambda: torch.tensor([averaged_weights(0.5, 12), averaged_weights(0.999, 12)]),
     8: _losses,
-    9: lambda: torch.tensor(times_met()),
+    9: lambda: torch.tensor(sampled_times()),
     10: lambda: torch.tensor([norm_groups(widths) for widths in WIDTHS]),
 }
 """More than a probe asks: what a repaired package must answer as the healthy one does."""
@@ -224,7 +220,7 @@ def repair_7():
 @_add(8, "Signal and noise of one x_t belong to one time.")
 def repair_8():
     """The line that is wrong in patient 8, and what should stand there."""
-    return Change("diffusion.Denoiser.loss", "t - 1, x0)", "t, x0)")
+    return Change("diffusion.q_sample", "schedule.signal_noise(t - 1, x0)[0]", "a")
 
 
 @_add(9, "`torch.randint(low, high)` never draws `high`.")

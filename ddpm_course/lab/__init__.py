@@ -13,7 +13,6 @@ from ddpm_course.lab.figures import (
     image_rows,
     intervals,
     lines,
-    recorded,
     schedule_curves,
     show,
     show_animation,
@@ -24,6 +23,7 @@ from ddpm_course.lab.panels import (
     schedule_explorer,
     trajectory_slider,
 )
+from ddpm_course.lab.records import recorded
 from ddpm_course.lab.sampling_panels import GuidancePanel, SamplingPanel, level_explorer
 
 __all__ = [

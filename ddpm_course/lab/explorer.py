@@ -1,4 +1,4 @@
-"""The schedule explorer of notebook 01 as a page that needs no kernel: HTML and JavaScript."""
+"""The schedule explorer of notebook 01 as a page with its own script: it needs no kernel."""
 
 import base64
 from html import escape
@@ -15,9 +15,9 @@ PAGE = Path(__file__).parent / "explorer.html"
 
 
 def explorer_page(x0: Tensor) -> str:
-    """The whole page for one image f[3,32,32] in [-1, 1], which travels inside it.
+    """The page for one image f[3,32,32] in [-1, 1], which is embedded in it.
 
-    The script computes ᾱ itself; a test compares its numbers with those of `schedules`.
+    The script computes ᾱ itself, and a test compares its numbers with those of `schedules`.
     """
     noise = torch.randn(x0.shape, generator=generator(0))
     steps = (32 * noise).round().clamp(-127, 127).to(torch.int8)
@@ -26,7 +26,7 @@ def explorer_page(x0: Tensor) -> str:
 
 
 def static_explorer(x0: Tensor) -> HTML:
-    """`explorer_page` in a frame of its own, for a notebook's output."""
+    """`explorer_page` in a frame, for a notebook's output."""
     return HTML(
         f'<div><iframe srcdoc="{escape(explorer_page(x0))}" title="Schedule explorer" '
         'width="100%" height="430" style="border: 1px solid #ddd; max-width: 720px"></iframe></div>'

@@ -1,7 +1,7 @@
-"""One piece of the package's source, changed for a while: a planted fault without a second copy.
+"""Plants a fault: changes a piece of the package's source for a while, without a second copy of it.
 
-Inside `changed` the function itself runs the changed source, wherever it has been imported to;
-afterwards it is as it was. The notebook on faults plants its bugs this way, and repairs them.
+Inside `changed` the function itself runs the changed source, wherever it was imported to. Notebook
+09 plants its bugs this way and repairs them.
 """
 
 import ast
@@ -16,8 +16,12 @@ from typing import Any, NamedTuple
 
 
 class Change(NamedTuple):
-    """`where` names a function, as in "samplers.ddim" or "training.ema.EMA.update"; `before` is a
-    piece that stands in its source once; `after` stands there instead.
+    """Replaces a piece of a function's source.
+
+    Attributes:
+        where: the function, as in "samplers.ddim" or "training.ema.EMA.update".
+        before: a piece that occurs exactly once in its source.
+        after: what replaces it.
     """
 
     where: str
@@ -27,16 +31,16 @@ class Change(NamedTuple):
 
 @contextmanager
 def changed(*changes: Change) -> Iterator[None]:
-    """Runs what stands below with the changes made, one after the other.
+    """A context in which the changes are made, one after the other; afterwards they are undone.
 
-    Raises ValueError for a function that is not there, is changed already or uses variables from
-    around it, a `before` that does not stand in it exactly once, and an `after` that is no Python
-    or would change the parameters.
+    Raises ValueError for a function that is missing, changed already or a closure, for a `before`
+    that doesn't occur exactly once, and for an `after` that is no valid Python or would change the
+    parameters.
     """
     codes = {}
     for where in dict.fromkeys(change.where for change in changes):
         if _original(where).function.__code__ is not _original(where).code:
-            raise ValueError(f"{where} is changed already: hand all changes over at once.")
+            raise ValueError(f"{where} is changed already: pass all changes at once.")
         mine = [change for change in changes if change.where == where]
         codes[where] = _compiled(where, source(where, *mine))
     try:
@@ -49,12 +53,12 @@ def changed(*changes: Change) -> Iterator[None]:
 
 
 def source(where: str, *changes: Change) -> str:
-    """The source of a function with the changes made in it; raises as `changed` does."""
+    """The source of a function with the changes made in it. Raises as `changed` does."""
     text = _original(where).source
     for _, before, after in changes:
         if (times := text.count(before)) != 1:
             raise ValueError(
-                f"`{before}` stands {times} times in {where}: name a piece that stands there once."
+                f"`{before}` occurs {times} times in {where}: name a piece that occurs once."
             )
         text = text.replace(before, after)
     return text
@@ -66,7 +70,7 @@ class _Original(NamedTuple):
     code: CodeType
 
 
-@functools.cache  # once, while it is healthy: afterwards a function no longer knows its own source
+@functools.cache  # before the first change: a changed function no longer knows its own source
 def _original(where: str) -> _Original:
     try:
         found = pkgutil.resolve_name(f"ddpm_course.{where}")
@@ -74,25 +78,25 @@ def _original(where: str) -> _Original:
         found = None
     function = inspect.unwrap(found) if callable(found) else None
     if not isinstance(function, FunctionType):
-        raise ValueError(f"There is no function {where} in the package.")
+        raise ValueError(f"The package has no function {where}.")
     if function.__code__.co_freevars:
-        raise ValueError(f"{where} uses variables from around it, and cannot be changed alone.")
+        raise ValueError(f"{where} is a closure and can't be changed alone.")
     return _Original(function, textwrap.dedent(inspect.getsource(function)), function.__code__)
 
 
 def _compiled(where: str, text: str) -> CodeType:
-    """The code object of the function in `text`. Nothing is run: it is a constant of the module
-    that the text would be.
+    """The code object of the function in `text`. Nothing runs: compiling the text as a module makes
+    the function's code one of the module's constants.
     """
     try:
         module = compile(text, f"<{where}, changed>", "exec")
     except SyntaxError as error:
-        raise ValueError(f"{where} would be no Python: {error.msg}.") from error
+        raise ValueError(f"{where} would be no valid Python: {error.msg}.") from error
     if _parameters(text) != _parameters(_original(where).source):
-        raise ValueError(f"A change lies in the body of {where}: its parameters stay as they are.")
+        raise ValueError(f"A change may not touch the parameters of {where}, only its body.")
     name = where.rsplit(".", 1)[-1]
-    parts = (part for part in module.co_consts if isinstance(part, CodeType))
-    return next(part for part in parts if part.co_name == name)
+    constants = (value for value in module.co_consts if isinstance(value, CodeType))
+    return next(code for code in constants if code.co_name == name)
 
 
 def _parameters(text: str) -> str:

@@ -1,9 +1,7 @@
-"""Figures of the course, in one style. Nothing here touches pyplot's global state."""
+"""The course's figures, in one style and without pyplot's global state."""
 
 import io
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -18,7 +16,7 @@ from torch import Tensor
 from ddpm_course.data.images import to_uint8
 from ddpm_course.schedules import NoiseSchedule
 
-# One colour each through the whole course (Okabe & Ito's palette, safe for colour-blind eyes).
+# The same meaning throughout the course (Okabe & Ito's palette, safe for colour-blind readers).
 COLOURS = {"x0": "#0072B2", "noise": "#D55E00", "x_t": "#009E73", "prediction": "#CC79A7"}
 CYCLE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
 
@@ -33,40 +31,38 @@ STYLE: Any = {
     "lines.linewidth": 2,
 }
 DPI = 100
-COLUMNS = {
+METRICS = {
     "kernel": "kernel distance",
     "frechet": "Fréchet distance",
     "recognised": "share recognised",
-    "variety": "variety, real = 1",
+    "variety": "diversity, real = 1",
 }
 
 
 def figure(width: float = 9, height: float = 3, **subplots):
-    """An empty figure in the course's style and its axes, as `pyplot.subplots` gives them."""
+    """An empty figure in the course's style, and its axes, like `pyplot.subplots`."""
     with mpl.rc_context(STYLE):
         fig = Figure(figsize=(width, height), layout="constrained")
         return fig, fig.subplots(**subplots)
 
 
-def show(picture: Figure, alt: str) -> None:
-    """Display a figure in the notebook, with alternative text for those who cannot see it: `alt`
-    says what there is to see.
+def show(fig: Figure, alt: str) -> None:
+    """Display a figure in the notebook, with alternative text that says what it shows.
 
-    Stored with 256 colours, so that a notebook full of noise stays small.
+    It is stored with 256 colours, so that a notebook full of noise stays small.
     """
-    small = io.BytesIO()
-    colours = _rendered(picture).quantize(256, dither=Image.Dither.NONE)
-    colours.save(small, format="png", optimize=True)
-    display(DisplayImage(small.getvalue(), alt=alt))
+    file = io.BytesIO()
+    _rendered(fig).quantize(256, dither=Image.Dither.NONE).save(file, format="png", optimize=True)
+    display(DisplayImage(file.getvalue(), alt=alt))
 
 
 def image_rows(
     rows: Mapping[str, Tensor], titles: Sequence[str] | None = None, scale: int | None = None
 ) -> Figure:
-    """Rows of images f[N,3,S,S] in [-1, 1], each row named at its left, columns titled.
+    """Rows of images f[N,3,S,S] in [-1, 1], with each row's name on its left.
 
-    Every pixel becomes scale×scale pixels of the figure, so nothing is blurred or invented; by
-    default as many as make an image 128 pixels wide.
+    A pixel becomes scale×scale pixels of the figure, so nothing is blurred. By default an image
+    becomes 128 pixels wide.
     """
     first = next(iter(rows.values()))
     scale = scale or max(1, 128 // first.shape[-1])
@@ -103,7 +99,7 @@ def schedule_curves(schedules: Mapping[str, NoiseSchedule]) -> Figure:
 
 
 def histograms(columns: Mapping[str, Tensor], colours: Sequence[str]) -> Figure:
-    """Side by side, how the values of each tensor are spread over [-3, 3]."""
+    """A histogram per tensor over [-3, 3], side by side."""
     fig, axes = figure(9, 2.2, ncols=len(columns), sharex=True)
     bins = np.linspace(-3, 3, 61)
     for axis, colour, (name, values) in zip(axes, colours, columns.items(), strict=True):
@@ -121,8 +117,10 @@ def lines(
     height: float = 3,
     **settings,
 ) -> Figure:
-    """Curves side by side: panels[title][label] is (x, y). A label starting with "_" is not shown
-    in the legend. `settings` go to every panel (`ylim`, `yscale`, ...).
+    """Curves in panels side by side: panels[title][label] is (x, y).
+
+    Labels that start with "_" are left out of the legend. `settings` go to every panel (`ylim`,
+    `yscale`, ...).
     """
     fig, axes = figure(9, height, ncols=len(panels), squeeze=False)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
@@ -141,7 +139,7 @@ def lines(
 def clouds(
     panels: Mapping[str, Tensor], colours: Sequence[str], limit: float = 2.5, side: float = 1.6
 ) -> Figure:
-    """Point clouds f[N,2] side by side, on the square from -limit to limit."""
+    """Point clouds f[N,2] side by side, on the square [-limit, limit]²."""
     fig, axes = figure(side * len(panels), side + 0.3, ncols=len(panels), squeeze=False)
     for axis, colour, (title, points) in zip(axes[0], colours, panels.items(), strict=True):
         axis.scatter(*points.T.cpu().numpy(), s=2, color=colour, alpha=0.5, linewidths=0)
@@ -151,7 +149,7 @@ def clouds(
 
 
 def heatmap(values: Tensor, title: str, xlabel: str, ylabel: str, width: float = 9) -> Figure:
-    """A matrix f[rows,columns] as a picture, blue for negative, orange for positive values."""
+    """A matrix f[rows,columns] as colours: blue for negative, orange for positive values."""
     fig, axis = figure(width, 3)
     top = values.abs().max().item()
     shown = axis.imshow(values.numpy(), aspect="auto", cmap="PuOr_r", vmin=-top, vmax=top)
@@ -162,10 +160,10 @@ def heatmap(values: Tensor, title: str, xlabel: str, ylabel: str, width: float =
 
 
 def bars(values: Mapping[str, float], title: str, unit: str, colour: str = "x0") -> Figure:
-    """Named numbers as horizontal bars, each with its value."""
+    """Named numbers as horizontal bars with their values."""
     fig, axis = figure(9, 0.6 + 0.36 * len(values))
-    drawn = axis.barh(list(values), list(values.values()), color=COLOURS[colour])
-    axis.bar_label(drawn, fmt=f"%.3g {unit}", padding=4)
+    shapes = axis.barh(list(values), list(values.values()), color=COLOURS[colour])
+    axis.bar_label(shapes, fmt=f"%.3g {unit}", padding=4)
     axis.set(title=title, xticks=[])
     axis.margins(x=0.15)
     axis.invert_yaxis()
@@ -174,8 +172,10 @@ def bars(values: Mapping[str, float], title: str, unit: str, colour: str = "x0")
 
 
 def intervals(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> Figure:
-    """Named figures with their spread, a panel for each of `columns`: rows[name][column] has a
-    "mean" and a "std", which may be None. The first row, of real pictures, is drawn as a line.
+    """Means with their standard deviations, one panel per column.
+
+    rows[name][column] has a "mean" and a "std", which may be None. The first row stands for real
+    images, and a line marks its means.
     """
     names = list(rows)
     fig, axes = figure(9, 0.8 + 0.27 * len(names), ncols=len(columns), sharey=True, squeeze=False)
@@ -187,38 +187,22 @@ def intervals(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> 
                     entry["mean"], place, xerr=entry["std"] or 0, fmt="o", color=colour, capsize=3
                 )
         axis.axvline(rows[names[0]][column]["mean"], color=COLOURS["x0"], linewidth=1, zorder=0)
-        axis.set(title=COLUMNS[column], yticks=range(len(names)), yticklabels=names)
+        axis.set(title=METRICS[column], yticks=range(len(names)), yticklabels=names)
     axes[0, 0].invert_yaxis()
     return fig
-
-
-def recorded(name: str) -> dict[str, Any]:
-    """What a command in `benchmarks` has written; prints which command, when and where.
-
-    Raises FileNotFoundError where neither the notebook nor the package lies in a clone.
-    """
-    for root in (Path(".."), Path(__file__).parents[1]):
-        if (path := root / "benchmarks" / "results" / f"{name}.json").is_file():
-            break
-    else:
-        raise FileNotFoundError(f"The table {name} is in a clone of the course: run this there.")
-    told = json.loads(path.read_text(encoding="utf-8"))
-    print(f"recorded: {told['command']}")
-    print(f"{told['date']}, commit {told['commit']}, {told['device']}")
-    return told
 
 
 def show_animation(
     frames: Sequence[Figure | Image.Image], alt: str, milliseconds: int = 80
 ) -> None:
-    """Display frames as one animated PNG, for ever, resting at the last.
+    """Display frames as one looping animated PNG that pauses at the last frame.
 
-    All share 128 colours, chosen mostly from the later frames: noise would take them all.
+    All frames share 128 colours, chosen from the later ones: pure noise would use them all up.
     """
-    pictures = [_rendered(f) if isinstance(f, Figure) else f.convert("RGB") for f in frames]
-    seen = [np.asarray(pictures[k * (len(pictures) - 1) // 3]) for k in (1, 2, 3)]
-    palette = Image.fromarray(np.concatenate(seen)).quantize(128, dither=Image.Dither.NONE)
-    small = [p.quantize(palette=palette, dither=Image.Dither.NONE) for p in pictures]
+    images = [_rendered(f) if isinstance(f, Figure) else f.convert("RGB") for f in frames]
+    sampled = [np.asarray(images[k * (len(images) - 1) // 3]) for k in (1, 2, 3)]
+    palette = Image.fromarray(np.concatenate(sampled)).quantize(128, dither=Image.Dither.NONE)
+    small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     file = io.BytesIO()
     small[0].save(
         file, format="png", save_all=True, append_images=small[1:], loop=0, optimize=True,
@@ -227,20 +211,20 @@ def show_animation(
     display(DisplayImage(file.getvalue(), alt=alt))
 
 
-def _rendered(picture: Figure) -> Image.Image:
-    raw = io.BytesIO()
+def _rendered(fig: Figure) -> Image.Image:
+    file = io.BytesIO()
     with mpl.rc_context(STYLE):
-        picture.savefig(raw, format="png", dpi=DPI)
-    return Image.open(raw).convert("RGB")
+        fig.savefig(file, format="png", dpi=DPI)
+    return Image.open(file).convert("RGB")
 
 
 def course_map(hours: Mapping[str, float]) -> Figure:
-    """The notebooks as boxes along a path of two rows, with their hours."""
+    """The notebooks as boxes along a path of two rows, each with its hours."""
     fig, axis = figure(9, 2.6)
     half = -(-len(hours) // 2)
     for k, (name, length) in enumerate(hours.items()):
         row, column = divmod(k, half)
-        x, y = column if row == 0 else half - 1 - column, -row  # the path turns round at the end
+        x, y = column if row == 0 else half - 1 - column, -row  # the second row runs backwards
         number, title = name.split(" ", 1)
         axis.text(
             x, y, f"{number}\n{title.replace(' and ', chr(10) + 'and ')}\n{length:g} h",

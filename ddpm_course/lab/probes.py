@@ -1,7 +1,7 @@
-"""Questions whose right answer is known on paper, asked of the package as it stands.
+"""Questions about the package whose right answer is known on paper.
 
-Each takes about a second and names the test that asks the same, more strictly. The notebook on
-faults looks through them at a package in which something is broken.
+Each takes about a second and names the test that asks the same more strictly. Notebook 09 uses them
+to examine a package in which something is broken.
 """
 
 import math
@@ -24,7 +24,7 @@ from ddpm_course.unet import UNet
 
 
 class Probe(NamedTuple):
-    """What it asks, how it measures, and from `low` to `high` what is right."""
+    """A question, how to measure its answer, and the interval [low, high] of right answers."""
 
     asks: str
     measure: Callable[[], float]
@@ -33,8 +33,8 @@ class Probe(NamedTuple):
     test: str
 
     def ask(self) -> float:
-        """The answer of the package as it is now; NaN where it stops with a division by zero.
-        Torch's global generator is left as it was.
+        """The package's answer now, or NaN if it stops with a division by zero. PyTorch's global
+        generator is left unchanged.
         """
         with torch.random.fork_rng(devices=[]):
             try:
@@ -46,29 +46,29 @@ class Probe(NamedTuple):
         return self.low <= value <= self.high  # so NaN is never right
 
 
-def draw_bell(sampler: str, std: float, steps: int, **options) -> Tensor:
-    """What a sampler draws, f[20000,1], from the exact denoiser of a bell of width `std`."""
+def sample_gaussian(sampler: str, std: float, steps: int, **options) -> Tensor:
+    """20,000 samples f[20000,1] of N(0, std²), with its exact denoiser."""
     schedule = cosine_schedule(1000)
     x_T = torch.randn(20_000, 1, generator=generator(1))
-    walk = SAMPLERS[sampler](
+    trajectory = SAMPLERS[sampler](
         gaussian_oracle(0.0, std, schedule), x_T, schedule, timesteps(schedule, steps),
         generator(2), **options,
     )  # fmt: skip
-    *_, (_, x, _) = walk
+    *_, (_, x, _) = trajectory
     return x
 
 
-def _width(*arguments, **options) -> float:
-    return draw_bell(*arguments, **options).std().item()
+def _spread(*arguments, **options) -> float:
+    return sample_gaussian(*arguments, **options).std().item()
 
 
-def _room_for_noise() -> float:
+def _noise_at_1() -> float:
     schedule = cosine_schedule(1000)
     return schedule.sqrt_one_minus_alphas_cumprod[1].item()
 
 
-class _Knows(nn.Module):
-    """Names the noise exactly where every picture is the constant 1; remembers the times."""
+class _PerfectNetwork(nn.Module):
+    """Predicts the noise exactly if every image is the constant 1, and records the times it saw."""
 
     def __init__(self, schedule):
         super().__init__()
@@ -77,32 +77,32 @@ class _Knows(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         self.times |= set((t + 1).tolist())
-        a = self.schedule.at("sqrt_alphas_cumprod", t + 1, x)
-        return (x - a) / self.schedule.at("sqrt_one_minus_alphas_cumprod", t + 1, x) + self.weight
+        a, b = self.schedule.signal_noise(t + 1, x)
+        return (x - a) / b + self.weight
 
 
-def _of_five_steps() -> Denoiser:
+def _perfect_denoiser() -> Denoiser:
     schedule = from_betas(torch.linspace(0.1, 0.9, 5))
-    return Denoiser(_Knows(schedule), schedule, "eps", clip=False)
+    return Denoiser(_PerfectNetwork(schedule), schedule, "eps", clip=False)
 
 
-def times_met() -> list[int]:
-    """Every t that 20 steps of training meet, T = 5, from the smallest."""
-    denoiser = _of_five_steps()
+def sampled_times() -> list[int]:
+    """Every t that 20 training steps sample with T = 5, in ascending order."""
+    denoiser = _perfect_denoiser()
     config = TrainConfig(steps=20, log_every=20)
     for _ in train(denoiser, lambda step: {"x0": torch.ones(32, 1)}, config):
         pass
     return sorted(denoiser.net.times)
 
 
-def _loss_of_one_who_knows() -> float:
+def _perfect_loss() -> float:
     t = torch.arange(500) % 5 + 1
     noise = torch.randn(500, 1, generator=generator(3))
-    return _of_five_steps().loss(torch.ones(500, 1), t, noise).mean().item()
+    return _perfect_denoiser().loss(torch.ones(500, 1), t, noise).mean().item()
 
 
-def averages(decay: float, updates: int) -> list[float]:
-    """The averaged weight after each update, where the weight itself went from 1 to 0."""
+def averaged_weights(decay: float, updates: int) -> list[float]:
+    """The EMA of a weight after each update, where the weight went from 1 to 0 before the first."""
     model = nn.Linear(1, 1, bias=False)
     nn.init.ones_(model.weight)
     average = EMA(model, decay)
@@ -114,8 +114,8 @@ def averages(decay: float, updates: int) -> list[float]:
     return found
 
 
-def _sight_of_the_time() -> float:
-    """How far a network's answer moves with t, in units of its size, before any training."""
+def _effect_of_t() -> float:
+    """How far an untrained network's output moves with t, relative to its standard deviation."""
     torch.manual_seed(0)
     net = UNet((16, 16), (), mid_attention=False, blocks=1, head_dim=8).eval()
     for layer in net.modules():
@@ -127,55 +127,59 @@ def _sight_of_the_time() -> float:
     return ((early - late).std() / early.std()).item()
 
 
+EXACT_MOMENTS = (
+    "test_sampler_proofs.py::test_samples_of_gaussian_and_point_mass_data_have_the_exact_moments"
+)
 PROBES = {
-    "end of the walk": Probe(
-        "DDIM, 100 steps, exact denoiser of a bell of width 0.5: how wide is what it draws?",
-        lambda: _width("ddim", 0.5, 100), 0.48, 0.52,
-        "test_samplers.py::test_deterministic_samplers_have_the_exact_moments",
+    "DDIM's spread": Probe(
+        "DDIM, 100 steps, exact denoiser of N(0, 0.5²): what spread do its samples have?",
+        lambda: _spread("ddim", 0.5, 100), 0.48, 0.52,
+        EXACT_MOMENTS,
     ),
-    "a single point": Probe(
-        "DDPM with the larger variance, exact denoiser of a single point: how wide?",
-        lambda: _width("ddpm", 0.0, 20, variance="fixed_large"), 0.0, 1e-4,
-        "test_samplers.py::test_point_mass_is_hit_exactly",
+    "single point": Probe(
+        "DDPM with the larger variance, exact denoiser of a single point: what spread?",
+        lambda: _spread("ddpm", 0.0, 20, variance="fixed_large"), 0.0, 1e-4,
+        EXACT_MOMENTS,
     ),
-    "width of a bell": Probe(
-        "DDPM, 200 steps, exact denoiser of a bell of width 0.5: how wide?",
-        lambda: _width("ddpm", 0.5, 200), 0.47, 0.53,
-        "test_samplers.py::test_stochastic_samplers_have_the_exact_moments",
+    "DDPM's spread": Probe(
+        "DDPM, 200 steps, exact denoiser of N(0, 0.5²): what spread?",
+        lambda: _spread("ddpm", 0.5, 200), 0.47, 0.53,
+        EXACT_MOMENTS,
     ),
-    "solver's bell": Probe(
-        "DPM-Solver++, 20 steps, exact denoiser of a bell of width 1: how wide?",
-        lambda: _width("dpm_solver_pp_2m", 1.0, 20), 0.98, 1.02,
+    "solver's spread": Probe(
+        "DPM-Solver++, 20 steps, exact denoiser of N(0, 1): what spread?",
+        lambda: _spread("dpm_solver_pp_2m", 1.0, 20), 0.98, 1.02,
         "test_samplers.py::test_x_t_itself_is_never_clipped",
     ),
-    "room for noise": Probe(
-        "The standard deviation of the noise at t = 1 of the cosine schedule: √(1 − ᾱ₁)?",
-        _room_for_noise, 0.0060, 0.0068,
+    "noise at t = 1": Probe(
+        "The cosine schedule's standard deviation of the noise at t = 1: √(1 − ᾱ₁)?",
+        _noise_at_1, 0.0060, 0.0068,
         "test_schedules.py::test_cosine_reference_values_and_only_the_last_beta_is_clipped",
     ),
     "black": Probe(
-        "A byte of 0, as a network sees it?",
+        "What does the network receive for a byte of 0?",
         lambda: to_unit(torch.zeros(1, dtype=torch.uint8)).item(), -1.0, -1.0,
         "data/test_datasets.py::test_every_byte_survives_the_way_to_floats_and_back",
     ),
-    "times met": Probe(
-        "640 draws of t in training, T = 5: what is the largest?",
-        lambda: float(max(times_met())), 5.0, 5.0,
+    "largest t": Probe(
+        "Training samples t 640 times with T = 5: what is the largest?",
+        lambda: float(max(sampled_times())), 5.0, 5.0,
         "training/test_loop.py::test_times_cover_exactly_1_to_T_and_the_network_counts_from_0",
     ),
-    "loss of one who knows": Probe(
-        "The loss of a network that names the noise exactly?",
-        _loss_of_one_who_knows, 0.0, 1e-6,
+    "perfect loss": Probe(
+        "What is the loss of a network that predicts the noise exactly?",
+        _perfect_loss, 0.0, 1e-6,
         "test_diffusion.py::test_loss_is_0_for_a_perfect_network",
     ),
     "memory of the start": Probe(
         "Averaged weights: how much of the random start is left after 3 steps?",
-        lambda: averages(0.999, 3)[-1], 0.013, 0.015,
+        lambda: averaged_weights(0.999, 3)[-1], 0.013, 0.015,
         "training/test_ema.py::test_towards_a_constant_target_it_follows_the_closed_form",
     ),
-    "sight of the time": Probe(
-        "A fresh network sees one picture at t = 1 and t = 1000: how far do its answers differ?",
-        _sight_of_the_time, 0.05, 10.0,
+    "effect of t": Probe(
+        "An untrained network receives one image at t = 1 and t = 1000: how far do its outputs "
+        "differ?",
+        _effect_of_t, 0.05, 10.0,
         "test_unet.py::test_time_reaches_every_residual_branch",
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Live panels that draw from a denoiser: step by step, so that they can be stopped, or at once."""
+"""Live panels that sample from a denoiser: step by step, so that you can cancel, or at once."""
 
 import asyncio
 import time
@@ -22,14 +22,14 @@ TILE, COLUMNS = 128, 4
 
 
 class SamplingPanel(w.VBox):
-    """Sampler, steps and seed; a button that draws, one that cancels; progress and previews.
+    """Controls for sampler, steps and seed, buttons to draw and to cancel, progress and previews.
 
-    Drawing runs as a task of the kernel's event loop and gives way after every step: that is when
-    the picture is shown and the cancel button heard. Another cell waits until it is done.
+    Sampling is a task of the kernel's event loop and yields to it after every step. That is when
+    the preview appears and a click on Cancel arrives. Other cells wait until the task ends.
 
     Args:
-        denoiser: whose pictures to draw.
-        number: how many at once.
+        denoiser: the model to sample from.
+        number: how many images to sample at once.
     """
 
     def __init__(self, denoiser: Denoiser, number: int = 8):
@@ -41,7 +41,7 @@ class SamplingPanel(w.VBox):
         self.draw_button = w.Button(description="Draw", button_style="primary", icon="paint-brush")
         self.cancel_button = w.Button(description="Cancel", disabled=True, icon="stop")
         self.bar, self.text = w.IntProgress(min=0), w.Label("Nothing is drawn yet.")
-        width = f"{TILE * min(number, COLUMNS)}px"  # else the panel would stretch it
+        width = f"{TILE * min(number, COLUMNS)}px"  # without it the panel would stretch the image
         self.picture = w.Image(format="png", layout=w.Layout(display="none", width=width))
         self.task: asyncio.Task | None = None
         self.cancelled = False
@@ -53,22 +53,22 @@ class SamplingPanel(w.VBox):
         super().__init__([self.controls, buttons, self.picture])
 
     def denoise(self) -> Denoise:
-        """What is drawn from, with the settings of this moment."""
+        """The denoiser to sample from, with the current settings."""
         return self.denoiser
 
     def _start(self, _) -> None:
-        self.draw_button.disabled = True  # at once, so that a double click draws once
+        self.draw_button.disabled = True  # at once, so that a double click starts one task
         self.task = asyncio.ensure_future(self.draw())
 
     def _cancel(self, _) -> None:
         self.cancelled = True
 
     async def draw(self) -> None:
-        """Draw with the settings of this moment, until done or cancelled."""
+        """Sample with the current settings, until done or cancelled."""
         schedule, steps = self.denoiser.schedule, self.steps.value
-        device = next(self.denoiser.parameters()).device
+        device = self.denoiser.device
         generators = image_generators(self.seed.value, self.number, device=device)
-        x_T = randn((self.number, *self.denoiser.net.image_shape), generators, device=device)
+        x_T = randn((self.number, *self.denoiser.image_shape), generators, device=device)
         grid = timesteps(schedule, steps, usual_spacing(self.sampler.value))
         self.cancelled, self.cancel_button.disabled = False, False
         self.draw_button.disabled = True
@@ -76,10 +76,11 @@ class SamplingPanel(w.VBox):
         self.picture.layout.display = "block"
         started = shown = time.perf_counter()
         try:
-            walk = SAMPLERS[self.sampler.value](self.denoise(), x_T, schedule, grid, generators)
-            for done, (t, x, _) in enumerate(walk, start=1):
+            sampler = SAMPLERS[self.sampler.value]
+            trajectory = sampler(self.denoise(), x_T, schedule, grid, generators)
+            for done, (t, x, _) in enumerate(trajectory, start=1):
                 now = time.perf_counter()
-                if done == steps or now - shown > 0.1:  # no more pictures than an eye can follow
+                if done == steps or now - shown > 0.1:  # no more previews than an eye can follow
                     self.picture.value, shown = png_bytes(x, TILE, COLUMNS), now
                 self.bar.value = done
                 self.text.value = f"step {done} of {steps}, t = {t}, {now - started:.1f} s"
@@ -88,7 +89,7 @@ class SamplingPanel(w.VBox):
                     self.text.value = f"Cancelled after step {done} of {steps}."
                     return
             self.text.value = f"Drawn in {steps} steps, {time.perf_counter() - started:.1f} s."
-        except Exception as error:  # a task keeps its error to itself
+        except Exception as error:  # asyncio reports a task's error only where it is awaited
             self.text.value = f"Stopped: {error}"
             raise
         finally:
@@ -96,11 +97,11 @@ class SamplingPanel(w.VBox):
 
 
 class GuidancePanel(SamplingPanel):
-    """The same with a species by name, and how hard to pull towards it.
+    """A `SamplingPanel` with controls for the species and the guidance scale.
 
     Args:
-        denoiser: class-conditional, of Oxford's 102 species.
-        number: how many at once.
+        denoiser: class-conditional on Oxford's 102 species.
+        number: how many images to sample at once.
     """
 
     def __init__(self, denoiser: Denoiser, number: int = 8):
@@ -112,35 +113,36 @@ class GuidancePanel(SamplingPanel):
         self.controls.children = (self.species, self.scale, *self.controls.children)
 
     def denoise(self) -> Denoise:
-        device = next(self.denoiser.parameters()).device
+        device = self.denoiser.device
         y = torch.full((self.number,), self.species.value, device=device)
         return guided(self.denoiser, y, self.scale.value)
 
 
 def level_explorer(denoiser: Denoiser, small: Tensor) -> w.VBox:
-    """Sliders for noise level and seed over a small picture u8[3,S,S]: what an upscaler is told of
-    it, and the picture four times as large that it draws in five steps.
+    """Sliders for noise level and seed over one low-resolution image u8[3,S,S]. Shows the noisy
+    image that the upscaler is conditioned on, and its 4× larger sample in five steps.
     """
     level = w.IntSlider(value=0, min=0, max=LEVELS, step=10, description="level")
     seed = w.IntSlider(value=0, min=0, max=9, description="seed")
     for slider in (level, seed):
-        slider.continuous_update = False  # a picture takes longer than a hand moves
-    width, device = w.Layout(width=f"{2 * TILE}px"), next(denoiser.parameters()).device
-    told, drawn = (w.Image(format="png", layout=width) for _ in range(2))
+        slider.continuous_update = False  # sampling takes longer than a hand moves
+    width, device = w.Layout(width=f"{2 * TILE}px"), denoiser.device
+    condition, sampled = (w.Image(format="png", layout=width) for _ in range(2))
     text = w.Label()
 
     def redraw(change=None) -> None:
         large = upscale(denoiser, small[None], level=level.value, seed=seed.value, steps=5)
-        draws = image_generators(seed.value, 1, (DOUBT,), device)
-        noise = randn((1, *small.shape), draws, device=device).cpu()
+        generators = image_generators(seed.value, 1, (DOUBT,), device)
+        noise = randn((1, *small.shape), generators, device=device).cpu()
         noisy = q_sample(to_unit(small[None]), level.value, noise, denoiser.schedule)
-        told.value, drawn.value = (png_bytes(x, 2 * TILE) for x in (noisy, to_unit(large)))
-        agrees = psnr(to_uint8(downsampled(to_unit(large))), small[None]).item()
-        text.value = f"level {level.value}: made small again, it agrees to {agrees:.0f} dB"
+        condition.value = png_bytes(noisy, 2 * TILE)
+        sampled.value = png_bytes(to_unit(large), 2 * TILE)
+        agreement = psnr(to_uint8(downsampled(to_unit(large))), small[None]).item()
+        text.value = f"level {level.value}: downsampled again, it agrees to {agreement:.0f} dB"
 
     for slider in (level, seed):
         slider.observe(redraw, "value")
     redraw()
-    seen = w.VBox([told, w.Label("what it is told of the small picture")])
-    made = w.VBox([drawn, w.Label("what it makes of it")])
-    return w.VBox([w.HBox([level, seed]), w.HBox([seen, made]), text])
+    left = w.VBox([condition, w.Label("the noisy low-resolution image")])
+    right = w.VBox([sampled, w.Label("a sample, 4× larger in each dimension")])
+    return w.VBox([w.HBox([level, seed]), w.HBox([left, right]), text])

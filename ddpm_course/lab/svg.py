@@ -1,4 +1,4 @@
-"""Curves as small SVG drawings: what a live panel can redraw in a few milliseconds."""
+"""Curves as small SVG drawings, which a live panel can redraw in a few milliseconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ WIDTH, HEIGHT, MARGIN = 300, 190, 34
 
 
 @dataclass(frozen=True)
-class Panel:
+class Axes:
     """Curves over one pair of axes.
 
     Attributes:
-        title: stands above.
-        curves: (xs, ys, colour) each.
-        x, y: (lowest, highest) value of each axis; what lies beyond is cut off.
-        x_names: what to write at the two ends of the x axis; by default the numbers.
-        mark: an x at which to draw a line, with a dot on the first curve.
+        title: text above the axes.
+        curves: (xs, ys, colour) per curve.
+        x, y: (lowest, highest) value of each axis. Values of y beyond it are clamped.
+        x_names: text at the two ends of the x axis, by default the numbers.
+        mark: (x, y, colour) of a dot with a vertical line through it.
     """
 
     title: str
@@ -28,12 +28,12 @@ class Panel:
     width: int = WIDTH
 
 
-def drawing(panels: Sequence[Panel], label: str) -> str:
-    """The panels side by side as one SVG; `label` tells those who cannot see it what it shows."""
-    total, left, parts = sum(p.width for p in panels), 0, []
-    for panel in panels:
-        parts.append(_panel(panel, left))
-        left += panel.width
+def drawing(axes: Sequence[Axes], label: str) -> str:
+    """All axes side by side as one SVG, with `label` as its alternative text."""
+    total, left, parts = sum(a.width for a in axes), 0, []
+    for a in axes:
+        parts.append(_drawn(a, left))
+        left += a.width
     return (
         f'<svg viewBox="0 0 {total} {HEIGHT}" width="{total}" role="img" '
         f'aria-label="{escape(label)}" font-family="sans-serif" font-size="11">'
@@ -42,9 +42,9 @@ def drawing(panels: Sequence[Panel], label: str) -> str:
     )
 
 
-def _panel(panel: Panel, left: int) -> str:
-    (x_low, x_high), (y_low, y_high) = panel.x, panel.y
-    across, down = panel.width - 2 * MARGIN, HEIGHT - 2 * MARGIN
+def _drawn(axes: Axes, left: int) -> str:
+    (x_low, x_high), (y_low, y_high) = axes.x, axes.y
+    across, down = axes.width - 2 * MARGIN, HEIGHT - 2 * MARGIN
 
     def x(value: float) -> float:
         return left + MARGIN + across * (value - x_low) / (x_high - x_low)
@@ -53,27 +53,32 @@ def _panel(panel: Panel, left: int) -> str:
         inside = min(max(value, y_low), y_high)
         return MARGIN + down * (y_high - inside) / (y_high - y_low)
 
-    bottom, top, ink = y(y_low), y(y_high), 'fill="currentColor"'  # readable on dark pages too
-    first, last = panel.x_names or (f"{x_low:g}", f"{x_high:g}")
-    middle = x((x_low + x_high) / 2)
-    drawn = [
-        f'<rect x="{x(x_low)}" y="{top}" width="{across}" height="{down}" fill="white" '
+    start, end, bottom, top = x(x_low), x(x_high), y(y_low), y(y_high)
+    first, last = axes.x_names or (f"{x_low:g}", f"{x_high:g}")
+
+    def text(at: float, height: float, words: str, anchor: str) -> str:
+        # currentColor is readable on dark pages, too
+        place = f'x="{at}" y="{height}" text-anchor="{anchor}" fill="currentColor"'
+        return f"<text {place}>{escape(words)}</text>"
+
+    parts = [
+        f'<rect x="{start}" y="{top}" width="{across}" height="{down}" fill="white" '
         'stroke="#bbb"/>',
-        f'<text x="{middle}" y="{top - 8}" text-anchor="middle" {ink}>{escape(panel.title)}</text>',
-        f'<text x="{x(x_low) - 4}" y="{top + 8}" text-anchor="end" {ink}>{y_high:g}</text>',
-        f'<text x="{x(x_low) - 4}" y="{bottom}" text-anchor="end" {ink}>{y_low:g}</text>',
-        f'<text x="{x(x_low)}" y="{bottom + 15}" {ink}>{escape(first)}</text>',
-        f'<text x="{x(x_high)}" y="{bottom + 15}" text-anchor="end" {ink}>{escape(last)}</text>',
+        text((start + end) / 2, top - 8, axes.title, "middle"),
+        text(start - 4, top + 8, f"{y_high:g}", "end"),
+        text(start - 4, bottom, f"{y_low:g}", "end"),
+        text(start, bottom + 15, first, "start"),
+        text(end, bottom + 15, last, "end"),
     ]
-    if panel.mark:
-        at, _, _ = panel.mark
-        drawn.append(f'<line x1="{x(at)}" x2="{x(at)}" y1="{top}" y2="{bottom}" stroke="#888"/>')
-    for xs, ys, colour in panel.curves:
+    if axes.mark:
+        at = x(axes.mark[0])
+        parts.append(f'<line x1="{at}" x2="{at}" y1="{top}" y2="{bottom}" stroke="#888"/>')
+    for xs, ys, colour in axes.curves:
         points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(xs, ys, strict=True))
-        drawn.append(
+        parts.append(
             f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>'
         )
-    if panel.mark:
-        at, height, colour = panel.mark
-        drawn.append(f'<circle cx="{x(at)}" cy="{y(height):.1f}" r="4" fill="{colour}"/>')
-    return "".join(drawn)
+    if axes.mark:
+        at, height, colour = axes.mark
+        parts.append(f'<circle cx="{x(at)}" cy="{y(height):.1f}" r="4" fill="{colour}"/>')
+    return "".join(parts)

@@ -1,29 +1,24 @@
-"""The folder layout of 🤗 diffusers' DDPMPipeline, written and read without importing diffusers.
+"""Folders of 🤗 diffusers' DDPMPipeline: written by diffusers itself, and opened from its configs.
 
 model_index.json                     names the two parts
 scheduler/scheduler_config.json      the noise schedule
 unet/config.json, unet/diffusion_pytorch_model.safetensors
 
-Our network speaks the dialect of `google/ddpm-cifar10-32`, so weights pass as they are. A folder
-in another dialect is refused by the name of what this network does not have.
+Our network speaks the dialect of `google/ddpm-cifar10-32`, so weights map one to one. A folder in
+another dialect is refused, and the setting that our network does not have is named.
 """
 
-import json
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Tensor
+from safetensors import SafetensorError
 
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.pretrained.files import (
-    load_tensors,
-    new_folder,
-    read_json,
-    save_tensors,
-    write_text,
-)
+from ddpm_course.pretrained.files import load_tensors, new_folder, read_json, write_text
 from ddpm_course.schedules import (
     NoiseSchedule,
     cosine_schedule,
@@ -34,55 +29,18 @@ from ddpm_course.schedules import (
 from ddpm_course.unet import EPS, UNet, network_with, norm_groups
 
 INDEX, WEIGHTS = "model_index.json", "diffusion_pytorch_model.safetensors"
-PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
-SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
 CLASS_CONDITIONAL = "class_conditional"
-
-# What diffusers takes for granted where a config.json says nothing.
-UNET_DEFAULTS: dict[str, Any] = {
-    "sample_size": None,
-    "in_channels": 3,
-    "out_channels": 3,
-    "center_input_sample": False,
-    "time_embedding_type": "positional",
-    "time_embedding_dim": None,
-    "freq_shift": 0,
-    "flip_sin_to_cos": True,
-    "down_block_types": ["DownBlock2D"] + 3 * ["AttnDownBlock2D"],
-    "mid_block_type": "UNetMidBlock2D",
-    "up_block_types": 3 * ["AttnUpBlock2D"] + ["UpBlock2D"],
-    "block_out_channels": [224, 448, 672, 896],
-    "layers_per_block": 2,
-    "mid_block_scale_factor": 1,
-    "downsample_padding": 1,
-    "downsample_type": "conv",
-    "upsample_type": "conv",
-    "dropout": 0.0,
-    "act_fn": "silu",
-    "attention_head_dim": 8,
-    "norm_num_groups": 32,
-    "attn_norm_num_groups": None,
-    "norm_eps": 1e-5,
-    "resnet_time_scale_shift": "default",
-    "add_attention": True,
-    "class_embed_type": None,
-    "num_class_embeds": None,
-    "num_train_timesteps": None,
+PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
+# Settings of a scheduler that concern us, with the values that fit here.
+SCHEDULER: dict[str, tuple] = {
+    "_class_name": ("DDPMScheduler", "DDIMScheduler"),
+    "prediction_type": tuple(PREDICTION_TYPES.values()),
+    "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
+    "thresholding": (False,),
+    "clip_sample": (True, False),
+    "clip_sample_range": (1.0,),
+    "rescale_betas_zero_snr": (True, False),
 }
-SCHEDULER_DEFAULTS: dict[str, Any] = {
-    "num_train_timesteps": 1000,
-    "beta_start": 1e-4,
-    "beta_end": 2e-2,
-    "beta_schedule": "linear",
-    "trained_betas": None,
-    "clip_sample": True,
-    "clip_sample_range": 1.0,
-    "prediction_type": "epsilon",
-    "thresholding": False,
-    "rescale_betas_zero_snr": False,
-    "variance_type": "fixed_small",
-}
-VARIANCES = ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log")
 # Names that attention weights had before diffusers 0.16; google/ddpm-* still has them.
 OLD_NAMES = {
     ".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."
@@ -91,19 +49,19 @@ OLD_NAMES = {
 
 def diffusers_config(net: UNet) -> dict[str, Any]:
     """Arguments of diffusers' `UNet2DModel` for the same network; a state dict of `net` loads
-    into it as it is.
+    into it unchanged.
 
     Raises ValueError for a network with inputs that UNet2DModel or its pipelines do not have.
     """
     config, levels = net.config, range(len(net.config["channels"]))
     if config["has_level"] or config["in_channels"] != config["out_channels"]:
         raise ValueError(
-            "This network reads more than the picture (`level`, or another picture beside it); a "
-            "DDPMPipeline has no place for that, so it cannot be exported."
+            "This network takes more than the image (`level`, or another image beside it); a "
+            "DDPMPipeline has no input for that, so it cannot be exported."
         )
     attends = [level in config["attention_levels"] for level in levels]
     classes = config["num_classes"]
-    return UNET_DEFAULTS | {
+    return {
         "sample_size": config["image_size"],
         "in_channels": config["in_channels"],
         "out_channels": config["out_channels"],
@@ -126,51 +84,79 @@ def diffusers_config(net: UNet) -> dict[str, Any]:
 def export_diffusers(folder: Path | str, denoiser: Denoiser) -> None:
     """Write `denoiser` so that `DDPMPipeline.from_pretrained(folder)` and DDIMPipeline open it.
 
-    A class-conditional network becomes the unconditional one that it is for its null class: that
-    row of the class embedding is folded into the bias that it was always added to. The whole
+    A class-conditional network becomes the unconditional network that it is for its null class:
+    that row of the class embedding is folded into the bias that it was always added to. The whole
     network goes to the folder `class_conditional` beside it, for direct calls with class_labels.
 
-    Raises ValueError if the folder has something in it, or diffusers has no such network.
+    Raises ValueError if the folder has something in it or diffusers has no such network,
+    ModuleNotFoundError without diffusers, OSError if the disk is full.
     """
     net, state = denoiser.net, denoiser.net.state_dict()
-    config = diffusers_config(net)
-    with new_folder(Path(folder)) as root:
-        if net.null_class is not None:
-            _write_unet(root / CLASS_CONDITIONAL, config, state)
-            null = state.pop("class_embedding.weight")[net.null_class]
-            bias = state["time_embedding.linear_2.bias"]
-            state["time_embedding.linear_2.bias"] = bias + null
-        _write_unet(root / "unet", config | {"num_class_embeds": None}, state)
-        _write_json(root / "scheduler" / "scheduler_config.json", _scheduler_config(denoiser))
-        parts = {"scheduler": ["diffusers", SCHEDULERS[0]], "unet": ["diffusers", "UNet2DModel"]}
-        _write_json(root / INDEX, {"_class_name": "DDPMPipeline", **parts})
-        write_text(root / "README.md", _card(Path(folder).resolve().name, denoiser))
+    config, diffusers = diffusers_config(net), _diffusers()
+
+    def twin(**changes) -> Any:
+        with torch.device("meta"):
+            model = diffusers.UNet2DModel(**config | changes)
+        model.load_state_dict(state, assign=True)
+        return model
+
+    try:
+        with new_folder(Path(folder)) as root:
+            if net.null_class is not None:
+                twin().save_pretrained(root / CLASS_CONDITIONAL)
+                null = state.pop("class_embedding.weight")[net.null_class]
+                bias = state["time_embedding.linear_2.bias"]
+                state["time_embedding.linear_2.bias"] = bias + null
+            scheduler = diffusers.DDPMScheduler(**_scheduler_config(denoiser))
+            pipeline = diffusers.DDPMPipeline(twin(num_class_embeds=None), scheduler)
+            pipeline.save_pretrained(root)
+            write_text(root / "README.md", _card(Path(folder).resolve().name, denoiser))
+    except SafetensorError as error:  # its writer's kind of OSError
+        raise OSError(f"{folder} could not be written: {error}.") from error
 
 
 def load_diffusers(folder: Path) -> Denoiser:
     """The denoiser in a folder that diffusers wrote, also in the flat layout of google/ddpm-*.
 
-    How to sample (spacing, offset, variance) is the sampler's choice here, and not taken over.
-    Raises ValueError by the name of what this network or schedule does not have, and for damaged
-    files; FileNotFoundError for missing ones.
+    Settings for sampling (spacing, offset, variance) are not taken over: they are the sampler's.
+    Raises ValueError that names what this network or schedule does not have, and for damaged
+    files; FileNotFoundError for missing ones; ModuleNotFoundError without diffusers.
     """
     if read_json(folder / INDEX).get("unet") != ["diffusers", "UNet2DModel"]:
         raise ValueError(f"{folder / INDEX} names no UNet2DModel: only those can be opened here.")
     nested = (folder / "unet").is_dir()
     unet, scheduler = (folder / "unet", folder / "scheduler") if nested else (folder, folder)
     network = _network(unet / "config.json")
-    tensors, _ = load_tensors(unet / WEIGHTS)
+    tensors = {_modern(name): value for name, value in load_tensors(unet / WEIGHTS)[0].items()}
     try:
-        net = network_with(network, {_modern(name): value for name, value in tensors.items()})
+        net = network_with(network, tensors)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{unet / WEIGHTS} does not fit the config.json beside it.") from error
     return _denoiser(net, scheduler / "scheduler_config.json").eval()
 
 
+def _diffusers() -> ModuleType:
+    try:
+        import diffusers
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Folders of 🤗 diffusers need its package: install `ddpm-course[diffusers]`."
+        ) from error
+    return diffusers
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """What a class of diffusers takes for a setting that its config file does not name."""
+    parameters = inspect.signature(kind).parameters
+    values = {name: parameter.default for name, parameter in parameters.items()}
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+
 def _network(path: Path) -> dict[str, Any]:
     """The arguments of `UNet` for a config.json of UNet2DModel."""
-    said = {name: value for name, value in read_json(path).items() if not name.startswith("_")}
-    config = UNET_DEFAULTS | said
+    defaults = _defaults(_diffusers().UNet2DModel)
+    given = {name: value for name, value in read_json(path).items() if not name.startswith("_")}
+    config = defaults | given
     try:
         network = {
             "channels": config["block_out_channels"],
@@ -184,42 +170,33 @@ def _network(path: Path) -> dict[str, Any]:
             **{name: config[name] for name in ("in_channels", "out_channels", "dropout")},
         }
         with torch.device("meta"):
-            expected = diffusers_config(UNet(**network))
-    except (TypeError, ValueError, LookupError, RuntimeError) as error:
+            ours = defaults | diffusers_config(UNet(**network))
+    except Exception as error:  # whatever our network makes of a damaged config
         raise ValueError(f"{path} describes no network that fits here ({error}).") from error
     for name, value in config.items():
-        if value != expected.get(name):
-            raise ValueError(_unlike(path, name, value, [expected.get(name)]))
+        if value != ours.get(name):
+            raise ValueError(_differs(path, name, value, [ours.get(name)]))
     return network
 
 
 def _denoiser(net: UNet, path: Path) -> Denoiser:
-    said = read_json(path)
-    config = SCHEDULER_DEFAULTS | said
-    predictions = {theirs: ours for ours, theirs in PREDICTION_TYPES.items()}
-    known = {
-        "_class_name": SCHEDULERS,
-        "prediction_type": tuple(predictions),
-        "variance_type": VARIANCES,
-        "thresholding": (False,),
-        "clip_sample": (True, False),
-        "clip_sample_range": (1.0,),
-        "rescale_betas_zero_snr": (True, False),
-    }
-    for name, values in known.items():
+    config = _defaults(_diffusers().DDPMScheduler) | read_json(path)
+    for name, values in SCHEDULER.items():
         if config.get(name) not in values:
-            raise ValueError(_unlike(path, name, config.get(name), values))
+            raise ValueError(_differs(path, name, config.get(name), values))
+    predictions = {theirs: ours for ours, theirs in PREDICTION_TYPES.items()}
     try:
         schedule = _schedule(config)
         if config["rescale_betas_zero_snr"]:
             schedule = rescale_zero_terminal_snr(schedule)
         prediction = predictions[config["prediction_type"]]
         return Denoiser(net, schedule, prediction, clip=config["clip_sample"])
-    except (TypeError, ValueError, LookupError, RuntimeError) as error:
+    except Exception as error:  # whatever our schedules make of a damaged config
         raise ValueError(f"{path} describes no schedule that fits here ({error}).") from error
 
 
 def _schedule(config: dict[str, Any]) -> NoiseSchedule:
+    """In float64: diffusers' own table is float32."""
     T, kind = config["num_train_timesteps"], config["beta_schedule"]
     if (betas := config["trained_betas"]) is not None:
         table = torch.as_tensor(betas, dtype=torch.float64)
@@ -236,14 +213,12 @@ def _schedule(config: dict[str, Any]) -> NoiseSchedule:
 
 
 def _scheduler_config(denoiser: Denoiser) -> dict[str, Any]:
-    """The schedule by its two ends if it is linear, else β by β."""
+    """Arguments of `DDPMScheduler`: a linear schedule by its two ends, any other by its table."""
     betas = denoiser.schedule.betas[1:]
     ends = {"beta_start": betas[0].item(), "beta_end": betas[-1].item()}
     straight = torch.linspace(ends["beta_start"], ends["beta_end"], len(betas), dtype=betas.dtype)
     linear = torch.allclose(betas, straight, rtol=0, atol=1e-12)
     return {
-        "_class_name": SCHEDULERS[0],
-        **SCHEDULER_DEFAULTS,
         "num_train_timesteps": len(betas),
         **(ends if linear else {"trained_betas": betas.tolist()}),
         "prediction_type": PREDICTION_TYPES[denoiser.prediction],
@@ -252,8 +227,8 @@ def _scheduler_config(denoiser: Denoiser) -> dict[str, Any]:
     }
 
 
-def _unlike(path: Path, name: str, value: Any, here: Iterable) -> str:
-    return f"{path} says {name} = {value!r}; here it can only be {' or '.join(map(repr, here))}."
+def _differs(path: Path, name: str, value: Any, ours: Iterable) -> str:
+    return f"{path} has {name} = {value!r}; here it can only be {' or '.join(map(repr, ours))}."
 
 
 def _modern(name: str) -> str:
@@ -262,45 +237,17 @@ def _modern(name: str) -> str:
     return name
 
 
-def _write_unet(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
-    _write_json(folder / "config.json", {"_class_name": "UNet2DModel", **config})
-    save_tensors(folder / WEIGHTS, state)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    write_text(path, json.dumps(values, indent=2) + "\n")
-
-
 def _card(name: str, denoiser: Denoiser) -> str:
-    size, classes = denoiser.net.config["image_size"], denoiser.net.config["num_classes"]
-    T = denoiser.schedule.T
-    steps = next(n for n in range(min(T, 50), 0, -1) if T % n == 0)
-    card = f"""---
-library_name: diffusers
-pipeline_tag: unconditional-image-generation
-tags:
-- ddpm
-- ddpm_course
----
-
-# {name}
-
-A denoising diffusion model of {size}×{size} pictures, trained with `ddpm_course`. It predicts
-{PREDICTION_TYPES[denoiser.prediction]} over T = {T} steps.
-
-```python
-from diffusers import DDIMPipeline
-
-pipeline = DDIMPipeline.from_pretrained("{name}")
-pipeline(num_inference_steps={steps}, use_clipped_model_output=True).images[0]
-```
-
-Choose a number of steps that divides {T}: with another, diffusers' grid may leave the schedule.
-"""
-    if classes is not None:
-        card += f"""
-`unet` draws without a label. The folder `{CLASS_CONDITIONAL}` holds the same network with
-{classes + 1} classes for direct calls: `UNet2DModel.from_pretrained("{name}",
-subfolder="{CLASS_CONDITIONAL}")`; the last class, {classes}, means "no label".
-"""
-    return card
+    T, classes = denoiser.schedule.T, denoiser.net.config["num_classes"]
+    facts = {
+        "name": name,
+        "size": denoiser.net.config["image_size"],
+        "prediction": PREDICTION_TYPES[denoiser.prediction],
+        "T": T,
+        "steps": next(n for n in range(min(T, 50), 0, -1) if T % n == 0),
+        "folder": CLASS_CONDITIONAL,
+        "classes": classes,
+    }
+    text = (Path(__file__).parent / "diffusers_card.md").read_text(encoding="utf-8")
+    for_all, if_conditional = text.format(**facts).split("<!-- class-conditional -->\n")
+    return for_all if classes is None else for_all + if_conditional

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and tensors that are read without running any code."""
+"""Files written whole or not at all, and tensors read without running any code."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes path's place only when all went well.
+    """A temporary path beside `path` to write to; it replaces `path` only when all went well.
 
     A full disk, an interrupt or a power cut leaves what was there before.
     """
@@ -81,16 +81,12 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None = None) -> None:
-    """Write a safetensors file atomically.
-
-    With `metadata`, which is anything JSON can hold, goes a checksum of the tensors: the format has
-    none. Without, the file is one that every program takes for PyTorch weights.
-    """
+    """Write a safetensors file atomically; `metadata` is anything that JSON can hold."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    told = {"format": "pt"}
-    if metadata is not None:  # one key, for several are written in random order
-        told = {"metadata": json.dumps({"sha256": digest(tensors), **metadata})}
-    data = safetensors.torch.save(tensors, told)
+    header = {"format": "pt"}  # other programs then read it as PyTorch weights
+    if metadata:  # under a single key, since the format writes several in random order
+        header = {"metadata": json.dumps(metadata)}
+    data = safetensors.torch.save(tensors, header)
     with atomic(path) as temporary:
         temporary.write_bytes(data)
 
@@ -98,31 +94,28 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None =
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Read what `save_tensors` wrote: (tensors, metadata).
 
-    Raises FileNotFoundError, or ValueError if the file is cut short, altered since it was written,
-    or not a safetensors file.
+    Raises FileNotFoundError, or ValueError if the file is cut short or not a safetensors file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("metadata", "{}"))
-            # cloned, since they are a window on the file, and it may be replaced or cut
+            # cloned, since they map the file, and it may be replaced or cut
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         if not isinstance(metadata, dict):
             raise ValueError("its metadata are no JSON object")
-        if metadata.pop("sha256", None) not in (None, digest(tensors)):  # None: by other programs
-            raise ValueError("its checksum differs")
     except (SafetensorError, ValueError, RecursionError) as error:
-        why = textwrap.shorten(str(error), 120, placeholder=" …")
+        reason = textwrap.shorten(str(error), 120, placeholder=" …")
         raise ValueError(
-            f"{path} is damaged or cut short ({why}): restore it from a copy, or make it again."
+            f"{path} is damaged or cut short ({reason}): restore it from a copy, or make it again."
         ) from error
     return tensors, metadata
 
 
 def digest(tensors: dict[str, Tensor]) -> str:
     """SHA-256 over the tensors' bytes, in the order of their names."""
-    made = hashlib.sha256()
+    hasher = hashlib.sha256()
     for _, tensor in sorted(tensors.items()):
-        made.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
-    return made.hexdigest()
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy())  # type: ignore[arg-type]
+    return hasher.hexdigest()

@@ -1,7 +1,7 @@
 """A trained denoiser as two files, `config.json` and `model.safetensors`, and back again.
 
-Nothing is unpickled, so opening a stranger's weights runs none of their code. The noise schedule
-travels as its float64 table ᾱ beside the weights, so any schedule comes back to the last bit.
+Nothing is unpickled, so opening a stranger's weights runs none of their code. The noise schedule is
+stored as its float64 table ᾱ beside the weights, so any schedule comes back to the last bit.
 """
 
 import json
@@ -16,11 +16,12 @@ from ddpm_course.pretrained.files import load_tensors, read_json, save_tensors, 
 from ddpm_course.schedules import NoiseSchedule
 from ddpm_course.unet import network_with
 
-SHIPPED = Path(__file__).parent / "checkpoints"
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+"""The folder of the checkpoints that come with the package."""
 COURSE = "flowers32-tiny"
-"""The shipped checkpoint that the notebooks draw from, and `ddpm-course sample` by default."""
+"""The shipped checkpoint that the notebooks sample from, and `ddpm-course sample` by default."""
 UPSCALER = "flowers-upscaler"
-"""The shipped checkpoint that enlarges pictures."""
+"""The shipped checkpoint for super-resolution."""
 CONFIG, MODEL = "config.json", "model.safetensors"
 SCHEDULE = "alphas_cumprod"
 
@@ -33,9 +34,9 @@ def save_pretrained(
 ) -> None:
     """Write `denoiser` to a folder; `run` is any JSON record of how it was made.
 
-    `dtype` is what the weights are stored in, by default what they are: torch.float16 halves the
-    file. Both files are written atomically. Raises OSError if the disk is full or read-only: what
-    was there before then still is.
+    `dtype` is how weights are stored, by default as they are; torch.float16 halves the file. Both
+    files are written atomically. Raises OSError if the disk is full or read-only; what was there
+    before is then still there.
     """
     config = {
         "network": denoiser.net.config,
@@ -45,7 +46,7 @@ def save_pretrained(
     }
     tensors = {k: v.to(dtype or v.dtype) for k, v in denoiser.net.state_dict().items()}
     tensors[SCHEDULE] = denoiser.schedule.alphas_cumprod
-    save_tensors(Path(folder) / MODEL, tensors, {})  # first: it is what a full disk has no room for
+    save_tensors(Path(folder) / MODEL, tensors)  # first, since a full disk has no room for it
     write_text(Path(folder) / CONFIG, json.dumps(config, indent=2) + "\n")
 
 
@@ -54,7 +55,7 @@ def load_pretrained(name_or_folder: Path | str = COURSE) -> Denoiser:
     without either, the one that the course samples from.
 
     A folder in the layout of 🤗 diffusers (google/ddpm-*, or made by `ddpm-course export`) opens,
-    too. fp16 weights are computed with in float32.
+    too. Weights stored in fp16 become float32.
 
     Raises FileNotFoundError for an unknown name, ValueError for damaged or mismatched files.
     """
@@ -73,14 +74,7 @@ def load_pretrained(name_or_folder: Path | str = COURSE) -> Denoiser:
         schedule = NoiseSchedule(tensors.pop(SCHEDULE))
         net = network_with(config["network"], tensors)
         denoiser = Denoiser(net, schedule, config["prediction"], config["clip"])
-    except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
+    except Exception as error:  # whatever the constructors make of a damaged config
         raise ValueError(
             f"{folder / CONFIG} does not describe the weights beside it ({_first_line(error)}): "
             "both files must come from the same run."
@@ -89,7 +83,7 @@ def load_pretrained(name_or_folder: Path | str = COURSE) -> Denoiser:
 
 
 def trained_on(name_or_folder: str | Path) -> str | None:
-    """The name of the data set that the weights learned from, where their config says it."""
+    """The name of the data set that the weights were trained on, where their config has it."""
     path = checkpoint_folder(name_or_folder) / CONFIG
     run = read_json(path).get("run") if path.is_file() else None
     return run.get("data") if isinstance(run, dict) else None
@@ -99,16 +93,16 @@ def checkpoint_folder(name_or_folder: str | Path) -> Path:
     """The folder of that name or, where there is none, of the checkpoint shipped under it."""
     folder = Path(name_or_folder)
     by_name = not folder.exists() and folder.name == str(name_or_folder)
-    return SHIPPED / folder if by_name else folder
+    return CHECKPOINTS / folder if by_name else folder
 
 
 def shipped() -> list[str]:
     """Names of the checkpoints that come with the package."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{MODEL}"))
+    return sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{MODEL}"))
 
 
 def _first_line(error: Exception) -> str:
-    """What the error says; of load_state_dict's many lines the first that names a tensor."""
+    """The error's text; of load_state_dict's many lines the first that names a tensor."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = lines[1] if len(lines) > 1 else lines[0] if lines else type(error).__name__
     return textwrap.shorten(line, 160, placeholder=" …")

@@ -61,7 +61,7 @@ def consistent(denoise: Denoise, small: Tensor) -> Denoise:
     A sampler does not know of it, no more than of guidance.
     """
 
-    def moved(x_t: Tensor, t: int) -> Tensor:
+    def moved(x_t: Tensor, t: int | Tensor) -> Tensor:
         x0 = denoise(x_t, t)
         return (x0 + upsampled(small - downsampled(x0))).clamp(-1, 1)
 
@@ -75,6 +75,7 @@ def upscale(
     level: int = 0,
     steps: int = STEPS,
     seed: int = 0,
+    first: int = 0,
     **settings,
 ) -> Tensor:
     """Pictures u8[N,3,H,W] four times as large, u8[N,3,4H,4W], on the CPU.
@@ -86,7 +87,7 @@ def upscale(
             pictures are held to them by `consistent`. The higher it is, the less: for what may be
             wrong, such as another network's drawings.
         steps, settings: go to `sample` (sampler, progress, ...).
-        seed: picture k depends on (seed, k) alone.
+        seed, first: image k depends on (seed, k) alone, and the images are numbered from `first`.
 
     Raises ValueError for another kind of network, small pictures that are none, a level out of
     range, more than LARGEST pixels a side, or weights that answer NaN.
@@ -103,11 +104,11 @@ def upscale(
         )
     N, _, height, width = small.shape
     refuse_larger(height, width)
-    device = next(denoiser.parameters()).device
+    device = denoiser.device
     multiple = max(1, 2 ** (len(denoiser.net.config["channels"]) - 1) // SCALE)
     margins = (0, -width % multiple, 0, -height % multiple)  # the network halves whole pictures
     x = F.pad(to_unit(small).to(device), margins, mode="replicate")
-    doubt = randn_like(x, image_generators(seed, N, (DOUBT,), device))
+    doubt = randn_like(x, image_generators(seed, N, (DOUBT,), device, first))
     told = conditions(x, torch.full((N,), level, device=device), doubt, denoiser.schedule)
     denoise = denoiser.bind(**told)
     large = sample(
@@ -116,6 +117,7 @@ def upscale(
         denoiser.schedule,
         steps=steps,
         seed=seed,
+        first=first,
         use=(DETAIL,),
         device=device,
         **settings,

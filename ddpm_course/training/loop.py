@@ -106,7 +106,7 @@ def train(
     FloatingPointError when the loss is no longer finite, or has exploded; MemoryError when a batch
     does not fit.
     """
-    device = next(denoiser.net.parameters()).device
+    device = denoiser.device
     _refuse_unequal_shares(config)
     prepare_network(denoiser.net, config, device)
     learner = replicate(denoiser)

@@ -26,12 +26,12 @@ def draw_samples(state: TrainState, out: Path, precision: str, told: dict[str, T
     """A grid of samples of the averaged weights, always from the same noise: 16, or as many as
     there are conditions to draw them under.
     """
-    schedule, device = state.ema.schedule, next(state.ema.parameters()).device
+    schedule, device = state.ema.schedule, state.ema.device
     number = min([16, *map(len, told.values())])
     with autocast(precision, device):
         x = sample(
             state.ema.bind(**{name: values[:number].to(device) for name, values in told.items()}),
-            (number, *state.ema.net.image_shape),
+            (number, *state.ema.image_shape),
             schedule,
             steps=min(25, schedule.T),
             device=device,
@@ -73,7 +73,7 @@ class HeldOut:
         """The mean error over all log-SNRs; also written down, and the weights if it is the
         lowest.
         """
-        with autocast(self.settings["precision"], next(state.ema.parameters()).device):
+        with autocast(self.settings["precision"], state.ema.device):
             error = x0_error(state.ema, *self.pictures).mean().item()
         with interrupts_held_back():  # the best weights never lack their line
             if error < self.best:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from ddpm_course.lab.explorer import explorer_page
 from ddpm_course.lab.panels import describe
 from ddpm_course.schedules import SCHEDULES, linear_schedule
 
-# JupyterLab calls a kernel idle before it is connected; running cells then opens a dialog.
+# JupyterLab calls a kernel idle before it is connected, and running cells then opens a dialog.
 READY = """() => {
   const widget = window.jupyterapp?.shell?.currentWidget;
   const session = widget?.context?.sessionContext, kernel = session?.session?.kernel;
@@ -30,7 +31,7 @@ ERRORS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
   .flatMap(cell => cell.toJSON().outputs ?? [])
   .filter(output => output.output_type === 'error').map(output => output.evalue)"""
 
-# Cells far from the window may be hidden, and Playwright scrolls to nothing that is.
+# JupyterLab hides cells far from the window, and Playwright can't scroll to what is hidden.
 SCROLL = """async label => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
   const has = cell => [...cell.node.querySelectorAll('.widget-label')]
@@ -38,14 +39,14 @@ SCROLL = """async label => {
   await notebook.scrollToItem(notebook.widgets.findIndex(has));
 }"""
 
-CHANGED = """([picture, chart]) =>
-  document.querySelector('img.widget-image').getAttribute('src') !== picture
-  && document.querySelector('.widget-html svg').innerHTML !== chart"""
+SHOWN = """() => [document.querySelector('img.widget-image').getAttribute('src'),
+  document.querySelector('.widget-html svg').innerHTML]"""
+BOTH_CHANGED = f"before => ({SHOWN})().every((shown, k) => shown !== before[k])"
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory, chromium):
-    """A JupyterLab over a copy of the notebooks, on this machine only: its address and token."""
+    """Address and token of a JupyterLab with a copy of the notebooks, on this machine only."""
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(FOLDER, home / "notebooks")
     settings = home / "config" / "labconfig" / "page_config.json"
@@ -57,14 +58,14 @@ def lab(tmp_path_factory, chromium):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     token, base = secrets.token_hex(16), f"http://127.0.0.1:{port}"
-    folders = {
-        "HOME": "",
-        "JUPYTER_CONFIG_DIR": "config",
-        "JUPYTER_DATA_DIR": "data",
-        "JUPYTER_RUNTIME_DIR": "runtime",
-        "JUPYTERLAB_SETTINGS_DIR": "settings",
-        "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
-        "IPYTHONDIR": "ipython",
+    variables = {
+        "HOME": home,
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+        "IPYTHONDIR": home / "ipython",
     }
     command = [
         *(sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root"),
@@ -72,27 +73,27 @@ def lab(tmp_path_factory, chromium):
         *(f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={home / 'notebooks'}"),
         "--LabApp.expose_app_in_browser=True",
     ]
-    environment = os.environ | {name: str(home / folder) for name, folder in folders.items()}
+    environment = os.environ | {name: str(folder) for name, folder in variables.items()}
     with (home / "lab.log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=home)
         try:
-            _wait_for(f"{base}/api?token={token}", server, home / "lab.log")
+            assert answers(f"{base}/api?token={token}", server), (home / "lab.log").read_text()
             yield base, token
         finally:
             server.terminate()
             server.wait(20)
 
 
-def _wait_for(address, server, log):
-    for _ in range(600):
-        if server.poll() is not None:
-            break
+def answers(address, server):
+    """Whether the server answers within a minute."""
+    deadline = time.monotonic() + 60
+    while server.poll() is None and time.monotonic() < deadline:
         try:
             urllib.request.urlopen(address, timeout=1).read()
-            return
+            return True
         except OSError:
             time.sleep(0.1)
-    raise RuntimeError(log.read_text()[-3000:])
+    return False
 
 
 def open_and_run(page, lab, name):
@@ -115,84 +116,84 @@ def slider(page, label):
     return row
 
 
+def screenshot(page, name):
+    if folder := os.environ.get("DDPM_SCREENSHOTS"):
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+@contextmanager
+def redrawing(page):
+    """Afterwards image and curves are new. The kernel answers some time after a slider moves."""
+    before = page.evaluate(SHOWN)
+    yield
+    page.wait_for_function(BOTH_CHANGED, arg=before, timeout=15_000)
+
+
 def test_schedule_explorer(page, lab):
-    """Notebook 01: every control moves what is drawn and what is said."""
+    """Notebook 01: every control changes the image, the curves and the text."""
     open_and_run(page, lab, "01_forward_noising.ipynb")
     beta_end, t, T = (slider(page, name) for name in ("β_T", "t", "T"))
-    says = page.locator(".widget-label", has_text="SNR =")
-    chart = page.locator(".widget-html svg")
-    picture = page.locator("img.widget-image").first
-    expect(beta_end.locator(".widget-readout")).to_have_text("0.020")
-    expect(says).to_contain_text("x_T keeps 17 % of x_0")
+    text = page.locator(".widget-label", has_text="SNR =")
+    readouts = [control.locator(".widget-readout") for control in (beta_end, t, T)]
+    expect(readouts[0]).to_have_text("0.020")
+    expect(text).to_contain_text("x_T keeps 17 % of x_0")
 
-    def shown():
-        return picture.get_attribute("src"), chart.inner_html()
+    with redrawing(page):
+        beta_end.locator(".noUi-handle").focus()
+        page.keyboard.press("ArrowRight")
+        expect(readouts[0]).to_have_text("0.021")
+        expect(text).to_contain_text("x_T keeps 16 % of x_0")
 
-    def moved(before):
-        """Wait until both are new: the kernel answers some time after a slider has moved."""
-        page.wait_for_function(CHANGED, arg=list(before), timeout=15_000)
+    with redrawing(page):
+        handle = t.locator(".noUi-handle").bounding_box()
+        x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 60, y, steps=6)
+        page.mouse.up()
+        expect(readouts[1]).not_to_have_text("100")
+    now = int(readouts[1].inner_text())
+    expect(text).to_have_text(describe(linear_schedule(350, beta_end=0.021), now))
 
-    before = shown()
-    beta_end.locator(".noUi-handle").focus()
-    page.keyboard.press("ArrowRight")
-    expect(beta_end.locator(".widget-readout")).to_have_text("0.021")
-    expect(says).to_contain_text("x_T keeps 16 % of x_0")
-    moved(before)
+    with redrawing(page):
+        T.locator(".noUi-handle").focus()
+        page.keyboard.press("End")
+        expect(readouts[2]).to_have_text("1000")
+    expect(text).to_have_text(describe(linear_schedule(1000, beta_end=0.021), now))
 
-    before = shown()
-    handle = t.locator(".noUi-handle").bounding_box()
-    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 60, y, steps=6)
-    page.mouse.up()
-    expect(t.locator(".widget-readout")).not_to_have_text("100")
-    moved(before)
-    now = int(t.locator(".widget-readout").inner_text())
-    expect(says).to_have_text(describe(linear_schedule(350, beta_end=0.021), now))
-
-    before = shown()
-    T.locator(".noUi-handle").focus()
-    page.keyboard.press("End")
-    expect(T.locator(".widget-readout")).to_have_text("1000")
-    moved(before)
-    expect(says).to_have_text(describe(linear_schedule(1000, beta_end=0.021), now))
-
-    before = shown()
-    page.locator(".widget-dropdown select").select_option("cosine")
-    expect(says).to_contain_text("x_T keeps 0.0049 % of x_0")
-    moved(before)
-    if folder := os.environ.get("DDPM_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/explorer.png")
+    with redrawing(page):
+        page.locator(".widget-dropdown select").select_option("cosine")
+        expect(text).to_contain_text("x_T keeps 0.0049 % of x_0")
+    screenshot(page, "explorer")
 
 
-@pytest.mark.parametrize("name", list(SCHEDULES))
-def test_page_without_kernel_computes_what_the_package_does(page, name):
+def test_page_without_kernel_computes_what_the_package_does(page):
     page.set_content(explorer_page(torch.zeros(3, 32, 32)))
-    for T in (10, 350, 1000):
+    for name, schedule in SCHEDULES.items():
         ends = {"beta_start": 1e-3, "beta_end": 0.05} if name == "linear" else {}
-        theirs = page.evaluate(f"alphasCumprod('{name}', {T}, 0.001, 0.05)")
-        ours = SCHEDULES[name](T, **ends).alphas_cumprod
-        torch.testing.assert_close(torch.tensor(theirs).double(), ours, rtol=1e-6, atol=1e-12)
+        for T in (10, 350, 1000):
+            theirs = page.evaluate(f"alphasCumprod('{name}', {T}, 0.001, 0.05)")
+            ours = schedule(T, **ends).alphas_cumprod
+            torch.testing.assert_close(torch.tensor(theirs).double(), ours, rtol=1e-6, atol=1e-12)
 
 
 def test_page_without_kernel_moves(page):
     page.set_content(explorer_page(torch.zeros(3, 32, 32)))
-    says, picture = page.locator("#says"), "document.getElementById('end').toDataURL()"
-    expect(says).to_contain_text("x_T keeps 17 % of x_0")
-    before = page.evaluate(picture)
+    text, image = page.locator("#says"), "document.getElementById('end').toDataURL()"
+    expect(text).to_contain_text("x_T keeps 17 % of x_0")
+    before = page.evaluate(image)
     page.locator("#last").focus()
     page.keyboard.press("ArrowRight")
-    expect(says).to_contain_text("x_T keeps 16 % of x_0")
-    assert page.evaluate(picture) != before
+    expect(text).to_contain_text("x_T keeps 16 % of x_0")
+    assert page.evaluate(image) != before
     page.locator("#name").select_option("cosine")
-    expect(says).to_contain_text("x_T keeps 0.014 % of x_0")
+    expect(text).to_contain_text("x_T keeps 0.014 % of x_0")
 
 
 @pytest.mark.release
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
-def test_runs_in_the_lab(page, lab, path):
-    """Every notebook from top to bottom, and every slider in it moved once: the page follows."""
+def test_runs_in_jupyterlab(page, lab, path):
+    """Every notebook runs from top to bottom, and every slider in it changes its panel."""
     open_and_run(page, lab, path.name)
     for handle in page.locator(".jp-Notebook .widget-slider .noUi-handle").all():
         panel = handle.locator("xpath=ancestor::*[contains(@class, 'jp-OutputArea-output')][1]")
@@ -205,14 +206,13 @@ def test_runs_in_the_lab(page, lab, path):
             arg=[panel.element_handle(), before],
         )
     assert page.evaluate(ERRORS) == []
-    if folder := os.environ.get("DDPM_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/{path.stem}.png")
+    screenshot(page, path.stem)
 
 
 @pytest.mark.release
 @pytest.mark.parametrize(("notebook", "steps"), [("05_sampling", 5), ("07_guidance", 10)])
 def test_panel_draws_and_cancels(page, lab, notebook, steps):
-    """The panel draws, shows how far it is, and stops when told to."""
+    """The panel samples, shows its progress and can be cancelled."""
     open_and_run(page, lab, f"{notebook}.ipynb")
     draw, cancel = (page.get_by_role("button", name=name) for name in ("Draw", "Cancel"))
     draw.scroll_into_view_if_needed()
@@ -227,8 +227,8 @@ def test_panel_draws_and_cancels(page, lab, notebook, steps):
         timeout=60_000
     )
     cancel.click()
-    cancelled = page.locator(".widget-label", has_text="Cancelled after step")
-    expect(cancelled).to_be_visible(timeout=60_000)
+    expect(page.locator(".widget-label", has_text="Cancelled after step")).to_be_visible(
+        timeout=60_000
+    )
     expect(draw).to_be_enabled()
-    if folder := os.environ.get("DDPM_SCREENSHOTS"):
-        page.screenshot(path=f"{folder}/panel-{notebook}.png")
+    screenshot(page, f"panel-{notebook}")

@@ -12,14 +12,17 @@ from html.parser import HTMLParser
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import ROOT
+from helpers import ROOT
 from playwright.sync_api import expect
 
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-CARDS = sorted(
-    path.parent.name for path in ROOT.glob("ddpm_course/pretrained/checkpoints/*/README.md")
+CHECKPOINTS = "ddpm_course/pretrained/checkpoints"
+TEXTS = sorted(
+    path.relative_to(ROOT).with_suffix("").as_posix()
+    for pattern in ("docs/*.md", f"{CHECKPOINTS}/*/README.md", "benchmarks/README.md", "[ACS]*.md")
+    for path in ROOT.glob(pattern)
 )
-PAGES = ["index", *(f"pages/{name}" for name in NOTEBOOKS), *(f"pages/cards/{n}" for n in CARDS)]
+PAGES = ["index", *(f"pages/notebooks/{n}" for n in NOTEBOOKS), *(f"pages/{n}" for n in TEXTS)]
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +49,14 @@ class Page(HTMLParser):
             self.links.append(found["href"])
 
 
-def test_every_notebook_is_a_page_with_search(site):
-    assert sorted(path.stem for path in (site / "pages").glob("*.html")) == NOTEBOOKS
+def test_every_notebook_and_text_is_a_page_in_the_table_of_contents(site):
+    contents = set(Page(site / "index.html").links)
+    assert {f"{name}.html" for name in PAGES[1:]} <= contents
     assert (site / "searchindex.js").is_file()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_pictures_are_there_and_told_of_and_links_lead_somewhere(site, name):
+def test_images_have_alternative_text_and_links_lead_somewhere(site, name):
     path = site / f"{name}.html"
     page = Page(path)
     for image in page.images:
@@ -68,8 +72,8 @@ def test_pictures_are_there_and_told_of_and_links_lead_somewhere(site, name):
             assert anchor in Page(there).ids, link
 
 
-def test_words_that_name_an_equation_a_symbol_or_a_notebook_lead_there(site):
-    links = {name: Page(site / "pages" / f"{name}.html").links for name in NOTEBOOKS}
+def test_equations_symbols_and_notebooks_are_linked_where_prose_names_them(site):
+    links = {name: Page(site / "pages/notebooks" / f"{name}.html").links for name in NOTEBOOKS}
     notation = "00_start_here.html#notation"
     assert all(notation in links[name] for name in NOTEBOOKS[1:]), "no symbol is explained"
     assert "01_forward_noising.html#ddpm-4" in links["02_reverse_process"]
@@ -103,12 +107,12 @@ def open_page(page, address):
 
 @pytest.mark.release
 @pytest.mark.parametrize("name", PAGES)
-def test_no_serious_barrier_on_a_page_and_nothing_from_elsewhere(page, address, name):
-    """axe finds nothing serious in light or dark, nothing is wider than a telephone, every formula
-    is set, and no request leaves this machine.
+def test_page_is_accessible_and_loads_nothing_from_elsewhere(page, address, name):
+    """axe finds nothing serious in light or dark mode, nothing is wider than a telephone, every
+    formula is typeset, and no request leaves this machine.
     """
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested = []
+    page.on("request", lambda request: requested.append(request.url))
     page.set_viewport_size({"width": 390, "height": 844})
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
@@ -119,12 +123,13 @@ def test_no_serious_barrier_on_a_page_and_nothing_from_elsewhere(page, address, 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("mjx-merror").count() == 0
     assert page.evaluate(LEFTMOST_FORMULA) >= 0, "the beginning of a formula is cut off"
-    assert not [url for url in asked if not url.startswith((address, "data:", "blob:", "about:"))]
+    ours = (address, "data:", "blob:", "about:")
+    assert not [url for url in requested if not url.startswith(ours)]
 
 
 @pytest.mark.release
 def test_the_explorer_moves_there_without_a_kernel(page, address):
-    open_page(page, f"{address}/pages/01_forward_noising.html")
+    open_page(page, f"{address}/pages/notebooks/01_forward_noising.html")
     frame = page.frame_locator("iframe").first
     expect(frame.locator("#says")).to_contain_text("x_T keeps 17 % of x_0")
     frame.locator("#last").focus()

@@ -7,28 +7,34 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import torch
-from conftest import ROOT, contents, randomise
+from command_line import (
+    SAMPLE,
+    TRAIN,
+    UPSCALES,
+    command,
+    here,
+    small_and_offline,
+    trained,
+    weights_of,
+)
+from helpers import ROOT, contents, randomise
 from PIL import Image
 
 import ddpm_course as dc
 from ddpm_course import Denoiser, UNet, cosine_schedule, load_pretrained, save_pretrained
 from ddpm_course.cli import options
 from ddpm_course.cli.evaluate import FeaturesName
-from ddpm_course.cli.main import main
 from ddpm_course.cli.upscale import Upscale
 from ddpm_course.data.grids import image_grid
 from ddpm_course.data.image_files import bytes_of
-from ddpm_course.data.synthetic import synthetic_flowers
 from ddpm_course.diffusion import PREDICTIONS
 from ddpm_course.evaluation.features import EXTRACTORS
-from ddpm_course.presets import PRESETS, Preset
 from ddpm_course.pretrained.weights import COURSE, UPSCALER, shipped
 from ddpm_course.super_resolution.model import DRAWN, LEVELS, STEPS
 from ddpm_course.training import settings
@@ -36,9 +42,8 @@ from ddpm_course.training.run_folder import steps_done
 from ddpm_course.training.setup import stored_record
 from ddpm_course.training.tracking import TRACKERS
 
-SMALL = ("--data", "synthetic", "--image-size", "8", "--batch-size", "2", "--device", "cpu")
-TRAIN = ("train", *SMALL, "--steps", "2", "--timesteps", "50", "--precision", "fp32")
-SAMPLE = ("sample", "--device", "cpu", "--steps", "2")
+__all__ = ["here", "small_and_offline", "trained"]  # fixtures
+
 # Where an option is given twice, the last one counts.
 NEW_RUN = (*TRAIN, "--out", "new")
 RESUME = ("train", "--resume", "--out", "run", "--steps", "4")
@@ -47,86 +52,11 @@ FINE_TUNE = (*("train", "--data", "starter", "--batch-size", "2", "--steps", "1"
 LARGE = ("upscale", "--device", "cpu", "--steps", "2", "--precision", "fp32")
 NEW_LARGE = (*LARGE, "--in", "there.png", "--out", "large.png")
 NEW_IMAGE = (*SAMPLE, "--from", "run", "--out", "new.png")
-UPSCALES = dict(in_channels=6, has_level=True, mid_attention=False)
-
-
-def make_small(patch):
-    """Few images, and presets that are tinier: what the command does stays the same."""
-    patch.setattr(
-        "ddpm_course.data.datasets.synthetic_flowers",
-        lambda n, *a, **k: synthetic_flowers(30, *a, **k),
-    )
-    patch.setattr(
-        "ddpm_course.super_resolution.pairs.synthetic_flowers",
-        lambda n, *a, **k: synthetic_flowers(10, *a, **k),
-    )
-    network = dict(channels=(8, 16, 16), attention_levels=(), head_dim=8, image_size=32)
-    patch.setitem(PRESETS, "tiny", Preset(network, batch_size=4))
-    patch.setitem(PRESETS, "upscaler", Preset(network | UPSCALES, batch_size=4))
-
-
-@pytest.fixture(autouse=True)
-def small_and_offline(monkeypatch, no_network):
-    make_small(monkeypatch)
-
-
-def command(*args):
-    """Run `ddpm-course` in this process; its exit code, or the sentence that it exits with."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["ddpm-course", *map(str, args)])
-        patch.setattr(threading, "excepthook", threading.excepthook)
-        on_sigterm = signal.getsignal(signal.SIGTERM)
-        try:
-            main()
-        except SystemExit as exit:
-            return exit.code
-        finally:
-            signal.signal(signal.SIGTERM, on_sigterm)
-    return 0
-
-
-def weights_of(**network):
-    net = UNet(channels=(8, 16), attention_levels=(), blocks=1, image_size=8, head_dim=8, **network)
-    return Denoiser(randomise(net), cosine_schedule(50), "v")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A run of two steps, made by the command."""
-    folder = tmp_path_factory.mktemp("trained") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        make_small(patch)
-        assert command(*TRAIN, "--out", folder) == 0
-    return folder
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch, trained):
-    """The working folder, with everything that the commands below stumble over.
-
-    Damaged files are the subject of `test_malformed.py`.
-    """
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(trained, "run")
-    shutil.copytree(trained, "foreign")
-    shutil.copy("run/model.safetensors", "foreign/training_state.safetensors")
-    save_pretrained("labelled", weights_of(num_classes=4))
-    save_pretrained("upscaler", weights_of(**UPSCALES))
-
-    for name in ("flowers", "folder.png", "empty", "images"):
-        (tmp_path / name).mkdir()
-    Image.new("RGB", (9, 9)).save("images/good.png")
-    (tmp_path / "images" / "broken.jpg").write_bytes(b"no image")
-    Image.new("RGB", (9, 9)).save("there.png")
-    Image.new("RGB", (129, 8)).save("wide.png")
-    Image.new("I;16", (9, 9)).save("deep.png")
-    (tmp_path / "file").write_text("a file")
-    return tmp_path
 
 
 @pytest.fixture
 def shipped_here(here, monkeypatch):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "shipped")
     save_pretrained(f"shipped/{COURSE}", weights_of())
     save_pretrained(f"shipped/{UPSCALER}", weights_of(**UPSCALES))
 
@@ -684,7 +614,7 @@ def assert_one_sentence(sentence, phrase, capsys):
 
 @pytest.mark.parametrize(("args", "phrase"), BAD.values(), ids=BAD)
 def test_bad_input_ends_in_one_sentence(here, monkeypatch, capsys, args, phrase):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", here / "empty")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", here / "empty")
     before = contents(here)
     assert_one_sentence(command(*args), phrase, capsys)
     after = contents(here)
@@ -754,7 +684,7 @@ def test_a_full_disk_while_saving_keeps_the_checkpoint(here, full_disk, capsys, 
     after = contents(here / "run")
     assert after["training_state.safetensors"] == before["training_state.safetensors"]
     assert not [name for name in after if "tmp" in name]
-    assert load_pretrained(here / "run").net.image_shape == (3, 8, 8)
+    assert load_pretrained(here / "run").image_shape == (3, 8, 8)
     assert command(*RESUME) == 0
 
 

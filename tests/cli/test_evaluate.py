@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from conftest import randomise
-from test_cli import command
+from command_line import command
+from helpers import randomise
 
 import ddpm_course as dc
 from ddpm_course.evaluation.classifier import accuracy, load_classifier

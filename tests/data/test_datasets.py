@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 import torch
-from conftest import contents
+from helpers import contents
 from PIL import Image
 
 from ddpm_course.data.datasets import DATASETS, held_out, load_data

@@ -10,7 +10,12 @@ from ddpm_course import Denoiser, UNet, cosine_schedule, dataset_oracle, load_da
 from ddpm_course.data.flowers102 import flowers102, species
 from ddpm_course.data.images import ImageData, to_unit
 from ddpm_course.data.subsets import draw_per_class, halves, take
-from ddpm_course.evaluation.classifier import SHIPPED, FlowerClassifier, accuracy, load_classifier
+from ddpm_course.evaluation.classifier import (
+    CLASSIFIERS,
+    FlowerClassifier,
+    accuracy,
+    load_classifier,
+)
 from ddpm_course.evaluation.distances import frechet_distance, kernel_distance
 from ddpm_course.evaluation.features import EXTRACTORS, features, inception
 from ddpm_course.evaluation.quality import UNSEEN, Judge, draw_classes
@@ -34,7 +39,7 @@ def flower_judge(real_flowers):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_classifiers_are_small_and_in_half_precision(name):
-    path = SHIPPED / f"{name}.safetensors"
+    path = CLASSIFIERS / f"{name}.safetensors"
     assert path.stat().st_size < 4e6
     tensors, _ = load_tensors(path)
     floating = {v.dtype for v in tensors.values() if v.is_floating_point()}
@@ -46,7 +51,7 @@ def test_classifiers_are_small_and_in_half_precision(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_classifiers_name_species_they_have_never_seen(name, real_flowers):
-    said = load_tensors(SHIPPED / f"{name}.safetensors")[1]["record"]["accuracy_on_val"]
+    said = load_tensors(CLASSIFIERS / f"{name}.safetensors")[1]["record"]["accuracy_on_val"]
     val = flowers102(real_flowers, 64, "val")
     right = accuracy(load_classifier(name), val)
     assert right == pytest.approx(said["64"], abs=0.01)

@@ -4,22 +4,22 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from ddpm_course.exercises.break_it import PATIENTS, board, examine, listing, patient
 from ddpm_course.lab.probes import PROBES
 
 NOTICED = {
-    1: "end of the walk",
-    2: "a single point",
+    1: "DDIM's spread",
+    2: "single point",
     3: "black",
-    4: "width of a bell",
-    5: "room for noise",
-    6: "solver's bell",
+    4: "DDPM's spread",
+    5: "noise at t = 1",
+    6: "solver's spread",
     7: "memory of the start",
-    8: "loss of one who knows",
-    9: "times met",
-    10: "sight of the time",
+    8: "perfect loss",
+    9: "largest t",
+    10: "effect of t",
 }
 
 
@@ -58,9 +58,9 @@ def test_each_patient_fails_the_test_that_its_probe_names():
 
 
 def test_examining_prints_the_answer_beside_what_is_right(capsys):
-    examine(3, "black", "times met")
+    examine(3, "black", "largest t")
     said = capsys.readouterr().out
-    assert "black: A byte of 0, as a network sees it?\n  0; right is -1 to -1   ✗\n" in said
+    assert "receive for a byte of 0?\n  0; right is -1 to -1   ✗\n" in said
     assert "5; right is 5 to 5   ✓ as it should be" in said
     examine(3)
     assert len(capsys.readouterr().out.splitlines()) == len(PROBES)
@@ -88,5 +88,5 @@ def test_the_board_has_a_mark_for_every_patient(capsys):
 def test_unknown_names_are_told(capsys):
     with pytest.raises(ValueError, match="There is no patient 11: they are numbered 1 to 10"):
         examine(11, "black")
-    with pytest.raises(ValueError, match="no probe 'colour': choose one of end of the walk"):
+    with pytest.raises(ValueError, match="no probe 'colour': choose one of DDIM's spread"):
         examine(1, "colour")

@@ -6,25 +6,17 @@ EXERCISE__MISTAKE and a dict WRONG of what each must be told.
 """
 
 import importlib
-from pathlib import Path
 from types import FunctionType
 
 import pytest
-from run_notebooks import PATHS
+from run_notebooks import NOTEBOOKS
 
-import ddpm_course.exercises
 from ddpm_course.exercises import forward_noising
 
-FOLDER = Path(ddpm_course.exercises.__file__).parent
-NAMES = [path.stem[3:] for path in PATHS]
-# by the name of the notebook without its number
-NOTEBOOKS = {
-    name: importlib.import_module(f"ddpm_course.exercises.{name}").exercises for name in NAMES
-}
 EXERCISES = [(e, name) for e in NOTEBOOKS.values() for name in e.by_name]
 WRONG = [
     (NOTEBOOKS[name], f, told)
-    for name in NAMES
+    for name in NOTEBOOKS
     for f, told in importlib.import_module(f"wrong_answers.{name}").WRONG.items()
 ]
 

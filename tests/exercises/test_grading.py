@@ -5,9 +5,8 @@ from copy import deepcopy
 
 import nbformat
 import pytest
-from run_notebooks import PATHS
-from test_cli import command
-from test_exercises import NOTEBOOKS
+from command_line import command
+from run_notebooks import NOTEBOOKS, PATHS
 
 from ddpm_course.exercises.grading import grade
 from ddpm_course.exercises.handed_in import exercise_name, read_notebook

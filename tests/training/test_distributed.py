@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import accelerate
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 from ddpm_course.training.distributed import join_processes
 from ddpm_course.training.run_folder import steps_done

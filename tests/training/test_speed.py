@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import randomise
+from helpers import randomise
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddpm_course import Denoiser, UNet, cosine_schedule

@@ -48,11 +48,7 @@ def repair_7__no_average():
 
 
 def repair_8__both_off():
-    return Change(
-        "diffusion.Denoiser.loss",
-        '"sqrt_one_minus_alphas_cumprod", t,',
-        '"sqrt_one_minus_alphas_cumprod", t - 1,',
-    )
+    return Change("diffusion.q_sample", "b * noise", "schedule.signal_noise(t - 1, x0)[1] * noise")
 
 
 def repair_9__from_0():
@@ -93,24 +89,24 @@ def repair_10__two_channels():
 
 WRONG = {
     repair_1__elsewhere: "schedules.timesteps is as healthy in patient 1",
-    repair_1__from_the_end: "patient 1 is not well yet: the probe 'end of the walk'",
-    repair_2__no_noise_at_all: "patient 2 is not well yet: the probe 'width of a bell'",
+    repair_1__from_the_end: "patient 1 is not well yet: the probe 'DDIM's spread'",
+    repair_2__no_noise_at_all: "patient 2 is not well yet: the probe 'DDPM's spread'",
     repair_2__text: "a repair is a Change(where, before, after)",
     repair_3__half: "patient 3 is not well yet: the probe 'black' says 0",
-    repair_4__squared: "patient 4 is not well yet: the probe 'width of a bell'",
-    repair_4__not_there: "`sigma**2` stands 0 times in samplers.ddpm",
+    repair_4__squared: "patient 4 is not well yet: the probe 'DDPM's spread'",
+    repair_4__not_there: "`sigma**2` occurs 0 times in samplers.ddpm",
     repair_5__half_precision: "patient 5 is not well yet: the probe",
     repair_7__slower: "patient 7 is not well yet: the probe 'memory of the start'",
-    repair_6__both: "patient 6 is not well yet: the probe 'solver's bell'",
+    repair_6__both: "patient 6 is not well yet: the probe 'solver's spread'",
     repair_7__no_average: "the probe 'memory of the start' says 0, and right is 0.013",
-    repair_8__both_off: "patient 8 is not well yet: the probe 'loss of one who knows'",
-    repair_9__from_0: "patient 9 is not well yet: the probe 'times met'",
-    repair_10__two: "patient 10 is not well yet: the probe 'sight of the time'",
+    repair_8__both_off: "patient 8 is not well yet: the probe 'perfect loss'",
+    repair_9__from_0: "patient 9 is not well yet: the probe 'largest t'",
+    repair_10__two: "patient 10 is not well yet: the probe 'effect of t'",
     repair_3__black_alone: "every probe is content, but on other inputs data.images.to_unit",
     repair_5__single_precision: "every probe is content, but on other inputs schedules.Noise",
     repair_6__wider: "every probe is content, but on other inputs samplers.dpm_solver_pp_2m",
     repair_7__a_decay_of_its_own: "every probe is content, but on other inputs training.ema.EMA",
     repair_9__the_last_alone: "every probe is content, but on other inputs training.loop._grad",
     repair_10__two_channels: "every probe is content, but on other inputs unet.norm_groups",
-    repair_10__no_python: "unet.norm_groups would be no Python",
+    repair_10__no_python: "unet.norm_groups would be no valid Python",
 }

@@ -113,20 +113,17 @@ def doubted__no_noise(small, level, noise, schedule):
 
 
 def doubted__on_top(small, level, noise, schedule):
-    b = schedule.at("sqrt_one_minus_alphas_cumprod", level, small)
+    _, b = schedule.signal_noise(level, small)
     return upsampled(small + b * noise)
 
 
 def doubted__no_roots(small, level, noise, schedule):
-    abar = schedule.at("alphas_cumprod", level, small)
-    return upsampled(abar * small + (1 - abar) * noise)
+    a, b = schedule.signal_noise(level, small)
+    return upsampled(a**2 * small + b**2 * noise)
 
 
 def doubted__exchanged(small, level, noise, schedule):
-    a, b = (
-        schedule.at(name, level, small)
-        for name in ("sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
-    )
+    a, b = schedule.signal_noise(level, small)
     return upsampled(b * small + a * noise)
 
 
