@@ -1,8 +1,10 @@
 """The networks of the course by name, each with the batch size and learning rate that suit it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ddpm_course.unet import UNet
+if TYPE_CHECKING:
+    from ddpm_course.unet import UNet
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,13 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def make_unet(preset: str, **changes) -> UNet:
+def make_unet(preset: str, **changes) -> "UNet":
     """The `UNet` of a preset; `changes` replace arguments: make_unet("tiny", num_classes=10).
 
     Raises ValueError for an unknown preset, and as `UNet` does.
     """
+    from ddpm_course.unet import UNet  # here, so that the command line reads PRESETS at once
+
     if preset not in PRESETS:
         raise ValueError(f"Unknown preset {preset!r}: choose one of {', '.join(PRESETS)}.")
     return UNet(**PRESETS[preset].network | changes)

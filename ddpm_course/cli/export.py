@@ -1,21 +1,21 @@
 """The command `ddpm-course export`: trained weights for other programs."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from ddpm_course.cli.options import Source
-from ddpm_course.pretrained.diffusers_format import export_diffusers
-from ddpm_course.pretrained.weights import COURSE, load_pretrained
+import ddpm_course as dc
+from ddpm_course.cli import options
 
 
-def export_command(
-    to_diffusers: Annotated[
-        Path, typer.Option(help="New folder that DDPMPipeline.from_pretrained opens.")
-    ],
-    source: Source = COURSE,
-) -> None:
+@dataclass
+class Export:
     """Write trained weights as a 🤗 diffusers pipeline, ready for the Hub."""
-    export_diffusers(to_diffusers, load_pretrained(source))
-    typer.echo(f"A DDPMPipeline in {to_diffusers}")
+
+    to_diffusers: Path  # New folder, which DDPMPipeline.from_pretrained opens.
+    source: options.Source = options.COURSE
+
+    def run(self) -> None:
+        from ddpm_course.pretrained.diffusers_format import export_diffusers
+
+        export_diffusers(self.to_diffusers, dc.load_pretrained(self.source))
+        print(f"A DDPMPipeline in {self.to_diffusers}")

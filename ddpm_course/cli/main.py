@@ -1,59 +1,78 @@
-"""The command line: `ddpm-course train`, `sample`, `upscale`, `evaluate`, `export`, `grade`,
-`download`.
-"""
+"""The entry of the command line: from arguments to a command, from an error to one sentence."""
 
+import math
 import signal
 import sys
 import threading
-from pathlib import Path
-from typing import Annotated
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Annotated, Any
 
-import typer
+import tyro
+from tyro.conf import OmitArgPrefixes, subcommand
 
-from ddpm_course.cli.evaluate import evaluate_command
-from ddpm_course.cli.export import export_command
-from ddpm_course.cli.grade import grade_command
-from ddpm_course.cli.sample import sample_command
-from ddpm_course.cli.train import train_command
-from ddpm_course.cli.upscale import upscale_command
-from ddpm_course.data.flowers102 import download_flowers102
+from ddpm_course.cli.download import Download
+from ddpm_course.cli.evaluate import Evaluate
+from ddpm_course.cli.export import Export
+from ddpm_course.cli.grade import Grade
+from ddpm_course.cli.sample import Sample
+from ddpm_course.cli.train import Train
+from ddpm_course.cli.upscale import Upscale
 
-app = typer.Typer(
-    help="Train denoising diffusion models on flowers, and draw from them.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Sample, subcommand("sample")]
+    | Annotated[Upscale, subcommand("upscale")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Export, subcommand("export")]
+    | Annotated[Grade, subcommand("grade")]
+    | Annotated[Download, subcommand("download")]
 )
-app.command("train")(train_command)
-app.command("sample")(sample_command)
-app.command("upscale")(upscale_command)
-app.command("evaluate")(evaluate_command)
-app.command("export")(export_command)
-app.command("grade")(grade_command)
-
-
-@app.command("download")
-def download_command(
-    data_root: Annotated[Path, typer.Option(help="Folder to put it in.")] = Path("data"),
-) -> None:
-    """Fetch Oxford 102 Flowers (about 350 MB) through torchvision."""
-    download_flowers102(data_root)
-    typer.echo(f"Flowers-102 is complete under {data_root}")
+ABOUT = "Train diffusion models on flowers, and generate images. --version prints the version."
 
 
 def main() -> None:
-    """Run the command line. What a user can mend ends in one sentence and exit code 1."""
+    """Run the command line. An error that a user can repair ends in one sentence and exit code 1.
+
+    A usage error ends in exit code 2, an interrupt in 130.
+    """
+    if sys.argv[1:] == ["--version"]:
+        print(f"ddpm-course {version('ddpm-course')}")
+        return
+    command = parse()
     threading.excepthook = _report_thread
     # SIGTERM, which torchrun and the schedulers of clusters send, acts like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        app()
+        if isinstance(command, Train):
+            command = command.completed(parse)
+        refuse_infinite(asdict(command))
+        command.run()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (ValueError, OSError, ArithmeticError, MemoryError, ModuleNotFoundError) as error:
         sys.exit(f"ddpm-course: {_sentence(error)}")
 
 
+def parse(default: Any = tyro.MISSING_NONPROP) -> Any:
+    """The command that the arguments ask for. Options that they leave out come from `default`."""
+    command: Any = Command
+    return tyro.cli(
+        command, prog="ddpm-course", description=ABOUT, default=default, config=[OmitArgPrefixes]
+    )
+
+
+def refuse_infinite(options: dict) -> None:
+    """Raise ValueError for an option that is NaN or infinite."""
+    for name, value in options.items():
+        if isinstance(value, dict):
+            refuse_infinite(value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"--{name.replace('_', '-')} must be a finite number, not {value}.")
+
+
 def _report_thread(args: threading.ExceptHookArgs) -> None:
-    """Say nothing of a full disk: TensorBoard's thread hands it to the main one, which does."""
+    """Silence TensorBoard's thread about a full disk: it also raises in the main thread."""
     if not issubclass(args.exc_type, OSError):
         threading.__excepthook__(args)
 

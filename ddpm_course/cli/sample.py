@@ -1,151 +1,124 @@
 """The command `ddpm-course sample`: images from trained weights."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
-import typer
-from torch import Tensor
 from tqdm import tqdm
+from tyro.conf import arg
 
-from ddpm_course.cli.options import (
-    Device,
-    Overwrite,
-    Precision,
-    Source,
-    enough_memory,
-    one_of,
-    refuse_to_write,
-    refuse_unwritable,
-)
-from ddpm_course.data.grids import image_grid, save_image, save_separately
-from ddpm_course.data.images import to_uint8
-from ddpm_course.diffusion import Denoise, Denoiser, guided
-from ddpm_course.pretrained.files import refuse_to_fill
-from ddpm_course.pretrained.weights import COURSE, UPSCALER, load_pretrained
-from ddpm_course.samplers import SAMPLERS, sample
-from ddpm_course.schedules import SPACINGS
-from ddpm_course.super_resolution.model import DRAWN, STEPS, refuse_larger, upscale
-from ddpm_course.training.setup import pick_device
-from ddpm_course.training.speed import autocast
+import ddpm_course as dc
+from ddpm_course.cli import options
+from ddpm_course.cli.options import Flag
 
 
-def sample_command(
-    out: Annotated[Path, typer.Option(help="PNG to write; with --separate a new folder.")],
-    source: Source = COURSE,
-    number: Annotated[int, typer.Option(help="How many images to draw.")] = 16,
-    sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
-    steps: Annotated[int, typer.Option(help="Network calls an image, 1 to T.")] = 50,
-    spacing: Annotated[str, typer.Option(help=one_of(SPACINGS))] = "trailing",
-    eta: Annotated[
-        float | None, typer.Option(help="Noise of ddim: 0 none, 1 as much as ddpm.")
-    ] = None,
-    label: Annotated[
-        int | None, typer.Option(help="Class to draw, from 0; conditional networks only.")
-    ] = None,
-    guidance: Annotated[
-        float, typer.Option(help="Scale of classifier-free guidance; 1 is none.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Image k depends on (seed, k) alone.")] = 0,
-    enlarge: Annotated[
-        bool, typer.Option("--upscale", help="Make each image four times as large, a side.")
-    ] = False,
-    separate: Annotated[
-        bool, typer.Option("--separate", help="A PNG for each image, instead of one of all.")
-    ] = False,
-    overwrite: Overwrite = False,
-    batch_size: Annotated[
-        int, typer.Option(help="Most images drawn at once, to fit memory.")
-    ] = 128,
-    precision: Precision = "auto",
-    device: Device = "auto",
-) -> None:
-    """Draw images from trained weights: a sheet of them with enlarged pixels, or a PNG for each,
+@dataclass
+class Sample:
+    """Generate images from trained weights: one grid with enlarged pixels, or a PNG per image,
     pixel for pixel.
     """
-    if separate:
-        refuse_to_fill(out)
-        refuse_unwritable(out)
-        if overwrite:
-            raise ValueError("--separate makes a new folder, so there is nothing to --overwrite.")
-    else:
-        refuse_to_write(out, overwrite)
-    for name, value in (("number", number), ("batch-size", batch_size)):
-        if value < 1:
-            raise ValueError(f"--{name} must be 1 or more, not {value}.")
-    if eta is not None and sampler != "ddim":
-        raise ValueError("--eta belongs to the sampler ddim.")
-    where = pick_device(device)
-    denoiser = load_pretrained(source).to(where)
-    if denoiser.net.config["has_level"]:
-        raise ValueError(f"{source} enlarges pictures and draws none: use it with `upscale`.")
-    if enlarge:
-        refuse_larger(*denoiser.image_shape[1:])
-    denoise = _denoise_for(denoiser, label, guidance)
-    options: dict[str, Any] = {} if eta is None else {"eta": eta}
-    bar = partial(tqdm, unit="step", dynamic_ncols=True)
 
-    def draw(first: int, count: int) -> Tensor:
-        with autocast(precision, where):
-            return sample(
-                denoise(count),
-                (count, *denoiser.image_shape),
-                denoiser.schedule,
-                sampler=sampler,
-                steps=steps,
-                spacing=spacing,
-                seed=seed,
-                first=first,
-                device=where,
-                progress=partial(bar, total=steps),
-                **options,
+    out: Path  # PNG file to write; with --separate a new folder.
+    source: options.Source = options.COURSE
+    number: int = 16  # Number of images.
+    sampler: options.Sampler = "ddim"
+    steps: int = 50  # Network calls per image, 1 to T.
+    spacing: options.SpacingName = "trailing"  # Grid of times that the sampler steps on.
+    eta: float | None = None  # Stochasticity of ddim, up to 1, which is as much as ddpm; None: 0.
+    label: int | None = None  # Class to generate, counted from 0; for class-conditional networks.
+    guidance: float = 1.0  # Scale of classifier-free guidance; 1 means none.
+    seed: int = 0  # Image k depends on (seed, k) alone.
+    enlarge: Annotated[Flag, arg(name="upscale")] = (
+        False  # Make images four times as wide and high.
+    )
+    separate: Flag = False  # Write a PNG per image instead of one grid.
+    overwrite: options.Overwrite = False
+    batch_size: int = 128  # Most images computed at once, to fit memory.
+    precision: options.Precision = "auto"
+    device: options.Device = "auto"
+
+    def run(self) -> None:
+        import torch
+
+        from ddpm_course.data.grids import image_grid, save_image, save_separately
+        from ddpm_course.super_resolution.model import DRAWN, STEPS, refuse_larger
+        from ddpm_course.training.setup import pick_device
+
+        self._check()
+        device = pick_device(self.device)
+        denoiser = dc.load_pretrained(self.source).to(device)
+        if denoiser.net.config["has_level"]:
+            raise ValueError(f"{self.source} is an upscaler: use it with `upscale`.")
+        if self.enlarge:
+            refuse_larger(*denoiser.image_shape[1:])
+        self._check_label(denoiser.net.config["num_classes"])
+        settings: dict[str, Any] = {"sampler": self.sampler, "spacing": self.spacing}
+        if self.eta is not None:
+            settings["eta"] = self.eta
+        bar, batches = partial(tqdm, unit="step", dynamic_ncols=True), []
+        for first in range(0, self.number, self.batch_size):
+            count = min(self.batch_size, self.number - first)
+            with options.computing(self.precision, device, "choose a smaller --batch-size"):
+                x = dc.sample(
+                    self._conditioned(denoiser, count),
+                    (count, *denoiser.image_shape),
+                    denoiser.schedule,
+                    steps=self.steps,
+                    seed=self.seed,
+                    first=first,
+                    device=device,
+                    progress=partial(bar, total=self.steps),
+                    **settings,
+                )
+            batches.append(x)
+        x = torch.cat(batches)
+        if not x.isfinite().all():
+            raise ValueError(
+                f"The images came out as NaN: the weights of {self.source} are damaged, or "
+                "bfloat16 is too coarse for them (--precision fp32)."
             )
+        images = dc.to_uint8(x)
+        if self.enlarge:
+            upscaler = dc.load_pretrained(options.UPSCALER).to(device)
+            progress = partial(bar, desc="upscale", total=STEPS)
+            remedy = "leave --upscale out, or add --device cpu"
+            with options.computing(self.precision, device, remedy):
+                upscale = partial(dc.upscale, level=DRAWN, seed=self.seed, progress=progress)
+                # one at a time: a large image keeps a processor busy, and fits
+                large = [upscale(upscaler, x[None], first=k) for k, x in enumerate(images)]
+            images = torch.cat(large)
+        if self.separate:
+            save_separately(self.out, images)
+        else:
+            save_image(self.out, image_grid(images))
+        print(f"{self.number} images in {self.out}")
 
-    with enough_memory("choose a smaller --batch-size"):
-        starts = range(0, number, batch_size)
-        x = torch.cat([draw(first, min(batch_size, number - first)) for first in starts])
-    if not x.isfinite().all():
-        raise ValueError(
-            f"The images came out as NaN: the weights of {source} are damaged, or bfloat16 is too "
-            "coarse for them (--precision fp32)."
-        )
-    images = to_uint8(x)
-    if enlarge:
-        upscaler = load_pretrained(UPSCALER).to(where)
-        progress = partial(bar, desc="upscale", total=STEPS)
-        way_out = "leave --upscale out, or add --device cpu"
-        with enough_memory(way_out), autocast(precision, where):
-            # one at a time: a large image keeps a processor busy, and fits
-            images = torch.cat([
-                upscale(upscaler, image[None], level=DRAWN, seed=seed, first=k, progress=progress)
-                for k, image in enumerate(images)
-            ])  # fmt: skip
-    if separate:
-        save_separately(out, images)
-    else:
-        save_image(out, image_grid(images))
-    typer.echo(f"{number} images in {out}")
-
-
-def _denoise_for(
-    denoiser: Denoiser, label: int | None, guidance: float
-) -> Callable[[int], Denoise]:
-    """For a number of images the denoiser, with label and guidance filled in."""
-    classes = denoiser.net.config["num_classes"]
-    if label is None:
-        if guidance != 1.0:
+    def _check(self) -> None:
+        """Raise ValueError for options that don't fit together, or an --out that can't be made."""
+        if self.separate and self.overwrite:
+            raise ValueError("--separate makes a new folder, so there is nothing to --overwrite.")
+        if self.separate:
+            options.refuse_folder(self.out)
+        else:
+            options.refuse_file(self.out, self.overwrite, "flowers.png")
+        options.at_least(1, number=self.number, batch_size=self.batch_size)
+        if self.eta is not None and self.sampler != "ddim":
+            raise ValueError("--eta belongs to the sampler ddim.")
+        if self.guidance != 1 and self.label is None:
             raise ValueError("--guidance pulls towards a class: name one with --label.")
-        return lambda number: denoiser
-    if classes is None or not 0 <= label < classes:
-        known = (
-            "this network knows none" if classes is None else f"they run from 0 to {classes - 1}"
-        )
-        raise ValueError(f"--label {label} is not a label of this network: {known}.")
 
-    def denoise(number: int) -> Denoise:
-        y = torch.full((number,), label, device=denoiser.device)
-        return guided(denoiser, y, guidance) if guidance != 1.0 else denoiser.bind(y=y)
+    def _check_label(self, classes: int | None) -> None:
+        """Raise ValueError for a label that a network of so many classes does not know."""
+        if self.label is not None and not 0 <= self.label < (classes or 0):
+            known = f"they run from 0 to {classes - 1}" if classes else "this network knows none"
+            raise ValueError(f"--label {self.label} is not a label of this network: {known}.")
 
-    return denoise
+    def _conditioned(self, denoiser: "dc.Denoiser", count: int):
+        """The denoiser with label and guidance filled in, for so many images."""
+        import torch
+
+        if self.label is None:
+            return denoiser
+        y = torch.full((count,), self.label, device=denoiser.device)
+        return dc.guided(denoiser, y, self.guidance) if self.guidance != 1 else denoiser.bind(y=y)

@@ -1,56 +1,56 @@
-"""The command `ddpm-course upscale`: one picture, four times as large."""
+"""The command `ddpm-course upscale`: one image, four times as wide and high."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from PIL import Image
 from tqdm import tqdm
+from tyro.conf import arg
 
-from ddpm_course.cli.options import (
-    Device,
-    Overwrite,
-    Precision,
-    Source,
-    enough_memory,
-    one_of,
-    refuse_to_write,
-)
-from ddpm_course.data.grids import save_image
-from ddpm_course.data.image_files import bytes_of, open_picture, size_of
-from ddpm_course.pretrained.weights import UPSCALER, load_pretrained
-from ddpm_course.samplers import SAMPLERS
-from ddpm_course.super_resolution.model import LEVELS, STEPS, refuse_larger, upscale
-from ddpm_course.training.setup import pick_device
-from ddpm_course.training.speed import autocast
+import ddpm_course as dc
+from ddpm_course.cli import options
 
 
-def upscale_command(
-    picture: Annotated[Path, typer.Option("--in", help="Picture to enlarge.")],
-    out: Annotated[Path, typer.Option(help="PNG to write.")],
-    source: Source = UPSCALER,
-    level: Annotated[
-        int, typer.Option(help=f"Noise it gets first: 0 if it is right, up to {LEVELS} if not.")
-    ] = 0,
-    sampler: Annotated[str, typer.Option(help=one_of(SAMPLERS))] = "ddim",
-    steps: Annotated[int, typer.Option(help="Network calls, 1 to T.")] = STEPS,
-    seed: Annotated[int, typer.Option(help="Names the noise: others invent other detail.")] = 0,
-    overwrite: Overwrite = False,
-    precision: Precision = "auto",
-    device: Device = "auto",
-) -> None:
-    """Make a picture four times as wide and high, with the detail that flowers have."""
-    refuse_to_write(out, overwrite)
-    mend = "name a picture with --in"
-    refuse_larger(*size_of(picture, mend))
-    image = open_picture(picture, mend)
-    where = pick_device(device)
-    denoiser = load_pretrained(source).to(where)
-    with enough_memory("choose a smaller picture, or --device cpu"), autocast(precision, where):
-        [large] = upscale(
-            denoiser, bytes_of(image)[None], level=level, sampler=sampler, steps=steps, seed=seed,
-            progress=partial(tqdm, total=steps, unit="step", dynamic_ncols=True),
-        )  # fmt: skip
-    save_image(out, Image.fromarray(large.permute(1, 2, 0).numpy()))
-    typer.echo(f"{image.width}×{image.height} → {large.shape[2]}×{large.shape[1]} in {out}")
+@dataclass
+class Upscale:
+    """Make an image four times as wide and high, with the detail that flowers have."""
+
+    image: Annotated[Path, arg(name="in")]  # Image to upscale.
+    out: Path  # PNG file to write.
+    source: options.Source = options.UPSCALER
+    level: int = 0  # Noise added to the image first: 0 if every pixel is right, up to 200 if not.
+    sampler: options.Sampler = "ddim"
+    steps: int = 10  # Network calls, 1 to T.
+    seed: int = 0  # Chooses the noise. Another seed invents other detail.
+    overwrite: options.Overwrite = False
+    precision: options.Precision = "auto"
+    device: options.Device = "auto"
+
+    def run(self) -> None:
+        from PIL import Image
+
+        from ddpm_course.data.grids import save_image
+        from ddpm_course.data.image_files import bytes_of, open_picture, size_of
+        from ddpm_course.super_resolution.model import refuse_larger
+        from ddpm_course.training.setup import pick_device
+
+        options.refuse_file(self.out, self.overwrite, "flowers.png")
+        remedy = "name an image with --in"
+        refuse_larger(*size_of(self.image, remedy))
+        image = open_picture(self.image, remedy)
+        device = pick_device(self.device)
+        denoiser = dc.load_pretrained(self.source).to(device)
+        remedy = "choose a smaller image, or --device cpu"
+        with options.computing(self.precision, device, remedy):
+            [large] = dc.upscale(
+                denoiser,
+                bytes_of(image)[None],
+                level=self.level,
+                sampler=self.sampler,
+                steps=self.steps,
+                seed=self.seed,
+                progress=partial(tqdm, total=self.steps, unit="step", dynamic_ncols=True),
+            )
+        save_image(self.out, Image.fromarray(large.permute(1, 2, 0).numpy()))
+        print(f"{image.width}×{image.height} → {large.shape[2]}×{large.shape[1]} in {self.out}")

@@ -184,7 +184,7 @@ def train(
                 if report:
                     yield state
                     meter = Meter()  # so that the speed leaves out what the caller did
-        except (KeyboardInterrupt, GeneratorExit):
+        except (KeyboardInterrupt, GeneratorExit, RuntimeError):  # RuntimeError: memory runs out
             with interrupts_held_back():
                 if done > run_folder.step:
                     meter.stop_if_diverged(done, run_folder.step)

@@ -1,8 +1,8 @@
-"""From the settings of `ddpm-course train`, a flat dict that JSON can hold, to what they mean."""
+"""From the settings of a training run to what they mean: data, network and device."""
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,29 +15,34 @@ from ddpm_course.data.datasets import held_out, load_data
 from ddpm_course.data.flowers102 import download_flowers102
 from ddpm_course.data.subsets import spread
 from ddpm_course.diffusion import Denoiser
+from ddpm_course.evaluation.denoising import LOG_SNRS, times_of
 from ddpm_course.presets import PRESETS
 from ddpm_course.pretrained.files import digest, read_json
-from ddpm_course.pretrained.weights import CONFIG
+from ddpm_course.pretrained.weights import CONFIG, checkpoint_folder, load_pretrained
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
 from ddpm_course.super_resolution.crops import middle_crops, pair_batches, refuse_crops
 from ddpm_course.super_resolution.pairs import load_pairs, refuse_unknown
 from ddpm_course.training.batches import image_batches
-from ddpm_course.training.config import MAY_CHANGE_ON_RESUME, TrainConfig
+from ddpm_course.training.config import TrainConfig
 from ddpm_course.training.distributed import first_process_first, join_processes
 from ddpm_course.training.monitoring import WithConditions
 from ddpm_course.training.run_folder import STATE
+from ddpm_course.training.settings import (
+    FROM_WEIGHTS,
+    NetworkSettings,
+    RunSettings,
+    preset_settings,
+)
+from ddpm_course.training.tracking import check_tracker
 from ddpm_course.unet import UNet
 
-# What may differ between a run and its resumption. All else is read from the run's config.json.
-FREE = {*MAY_CHANGE_ON_RESUME, "data_root", "device", "held_out_every", "sample_every", "track"}
-MEASURED = 256  # pictures kept out: enough to rank two states of a run, and a second on a GPU
+MEASURED = 256  # held-out images: enough to rank two states of a run, and a second on a GPU
 
 
-def settings_to_resume(folder: Path, settings: dict, given: set[str], kinds: dict) -> dict:
-    """The settings that the run in `folder` was started with, but for the free ones `given` now.
+def stored_settings(folder: Path) -> RunSettings:
+    """The settings that the run in `folder` was started with.
 
-    `kinds` has the type of each setting. Raises ValueError if there is no run, if one of the given
-    settings would change it, or if a stored one is not of its type.
+    Raises ValueError if there is no run to resume, or if a setting has the wrong type.
     """
     for name in (CONFIG, STATE):
         if not (folder / name).is_file():
@@ -45,40 +50,33 @@ def settings_to_resume(folder: Path, settings: dict, given: set[str], kinds: dic
                 f"{folder} holds no run to resume, for lack of a {name}: start one without "
                 "--resume, in a folder that is empty or new."
             )
-    stored = read_json(folder / CONFIG).get("run", {})
-    if not isinstance(stored, dict):
+    if not isinstance(read_json(folder / CONFIG).get("run", {}), dict):
         raise ValueError(f"{folder / CONFIG} holds no settings of a run: restore it from a copy.")
-    for name, value in stored.items():
-        if not isinstance(value, kinds.get(name, object)):
-            raise ValueError(
-                f"The setting {name} in {folder / CONFIG} is of the wrong type ({value!r:.40}): "
-                "restore the file from a copy."
-            )
-    for name in sorted(given - FREE):
-        if settings[name] != stored.get(name):
-            raise ValueError(
-                f"The run in {folder} was started with --{name.replace('_', '-')} "
-                f"{stored.get(name)}: leave the option out to go on, or start another run."
-            )
-    return settings | stored | {name: settings[name] for name in given}
+    return RunSettings.from_record(stored_record(folder), folder / CONFIG)
 
 
-def fill_in(settings: dict) -> dict:
-    """The settings with the preset's values where none were given.
+def settings_for_weights(name_or_folder: str) -> RunSettings:
+    """The defaults for a run that starts from pretrained weights.
 
-    Raises ValueError for an unknown preset.
+    Network and noise schedule are those of the weights; batch size and learning rate suit the
+    preset that their config.json names. Raises as `load_pretrained` does.
     """
-    if settings["preset"] not in PRESETS:
-        raise ValueError(
-            f"Unknown preset {settings['preset']!r}: choose one of {', '.join(PRESETS)}."
-        )
-    preset = PRESETS[settings["preset"]]
-    defaults = {
-        "image_size": preset.network["image_size"],
-        "batch_size": preset.batch_size,
-        "learning_rate": preset.learning_rate,
-    }
-    return settings | {k: v for k, v in defaults.items() if settings[k] is None}
+    weights, folder = load_pretrained(name_or_folder), checkpoint_folder(name_or_folder)
+    record = stored_record(folder)
+    shared = {name: record[name] for name in FROM_WEIGHTS if name in record}
+    shared |= {"prediction": weights.prediction, "timesteps": weights.schedule.T}
+    shared |= {"init_from": str(name_or_folder), "dropout": weights.net.config["dropout"]}
+    network = RunSettings.from_record(shared, folder / CONFIG).network
+    defaults = preset_settings(network.preset) if "preset" in record else RunSettings()
+    data = replace(defaults.data, image_size=weights.net.config["image_size"])
+    return replace(defaults, data=data, network=network)
+
+
+def stored_record(folder: Path) -> dict:
+    """The record of a run in the folder's config.json; empty where there is none."""
+    path = folder / CONFIG
+    record = read_json(path).get("run") if path.is_file() else None
+    return record if isinstance(record, dict) else {}
 
 
 class Setup(NamedTuple):
@@ -87,30 +85,37 @@ class Setup(NamedTuple):
     denoiser: Denoiser
     batches: Batches
     config: TrainConfig
-    pictures: int
-    """How many there are to learn from."""
+    images: int
+    """Number of training images."""
     sha256: str
-    """Of those pictures."""
+    """Digest of those images."""
     held_out: Callable[[], WithConditions]
-    """Loads pictures that are kept out of training; raises ValueError where none are."""
+    """Loads images that are kept out of training; raises ValueError where there are none."""
     shown: dict[str, Tensor]
-    """Conditions of the 16 samples that the run shows of itself."""
+    """Conditions for the sample grids."""
 
 
-def prepare(settings: dict) -> Setup:
-    """All that a run needs.
+def prepare(settings: RunSettings, weights: Denoiser | None = None) -> Setup:
+    """Everything that a run needs. With `weights`, it starts from them, on their noise schedule.
 
     What can be checked at once is checked before any data is read or downloaded. Raises
     ValueError for settings that do not fit, OSError where data is missing.
     """
-    config = TrainConfig(**{field.name: settings[field.name] for field in fields(TrainConfig)})
-    schedule = _schedule(settings)
-    device = pick_device(settings["device"])
-    chosen = {"dropout": settings["dropout"], "image_size": settings["image_size"]}
-    network = PRESETS[settings["preset"]].network | chosen
-    Denoiser(UNet(**network), schedule, settings["prediction"])
-    name, root, size = (settings[key] for key in ("data", "data_root", "image_size"))
-    enlarges, conditional = network.get("has_level", False), settings["conditional"]
+    config = settings.training.config()
+    for name, least in (("sample_every", 1), ("held_out_every", 0)):
+        if (value := getattr(settings.records, name)) < least:
+            raise ValueError(f"{name} must be {least} or more, not {value}.")
+    check_tracker(settings.records.track)
+    device = pick_device(settings.training.device)
+    name, root, size = settings.data.data, settings.data.data_root, settings.data.image_size
+    chosen, conditional = settings.network, settings.network.conditional
+    schedule = weights.schedule if weights else _schedule(chosen)
+    network = weights.net.config if weights else PRESETS[chosen.preset].network
+    network = network | {"dropout": chosen.dropout, "image_size": size, "num_classes": None}
+    Denoiser(UNet(**network), schedule, chosen.prediction)
+    if settings.records.held_out_every > 0:
+        times_of(LOG_SNRS, schedule)
+    enlarges = network.get("has_level", False)
     if enlarges and conditional:
         raise ValueError("--conditional belongs to networks that draw: the upscaler has no labels.")
     if enlarges:
@@ -138,23 +143,42 @@ def prepare(settings: dict) -> Setup:
             if conditional:
                 network["num_classes"] = data.num_classes
     torch.manual_seed(config.seed)
-    denoiser = Denoiser(UNet(**network), schedule, settings["prediction"])
+    denoiser = Denoiser(UNet(**network), schedule, chosen.prediction)
+    if weights:
+        denoiser.clip = weights.clip
+        start_from(denoiser.net, weights.net)
     sha256 = digest({"images": images})
     return Setup(denoiser.to(device), batches, config, len(images), sha256, kept, shown)
+
+
+def start_from(net: UNet, pretrained: UNet) -> None:
+    """Copy pretrained weights into `net`, which differs from `pretrained` at most in its labels.
+
+    If the numbers of classes differ, `net` starts as the unconditional part of `pretrained`: the
+    embedding of "no label" moves into the bias that it was always added to, and every row of a new
+    label table starts at 0.
+    """
+    state = pretrained.state_dict()
+    if net.null_class != pretrained.null_class:
+        table = state.pop("class_embedding.weight", None)
+        if table is not None:
+            bias = "time_embedding.linear_2.bias"
+            state[bias] = state[bias] + table[pretrained.null_class]
+        if net.class_embedding is not None:
+            state["class_embedding.weight"] = torch.zeros_like(net.class_embedding.weight)
+    net.load_state_dict(state)
 
 
 def _spread_held_out(name: str, root: str, size: int) -> WithConditions:
     return spread(held_out(name, root, size), MEASURED), {}
 
 
-def _schedule(settings: dict) -> NoiseSchedule:
-    name = settings["schedule"]
-    if name not in SCHEDULES:
-        raise ValueError(f"Unknown schedule {name!r}: choose one of {', '.join(SCHEDULES)}.")
-    ends = {k: settings[k] for k in ("beta_start", "beta_end") if settings[k] is not None}
-    if ends and name != "linear":
+def _schedule(settings: NetworkSettings) -> NoiseSchedule:
+    ends = {name: getattr(settings, name) for name in ("beta_start", "beta_end")}
+    ends = {name: beta for name, beta in ends.items() if beta is not None}
+    if ends and settings.schedule != "linear":
         raise ValueError("--beta-start and --beta-end belong to --schedule linear.")
-    return SCHEDULES[name](settings["timesteps"], **ends)
+    return SCHEDULES[settings.schedule](settings.timesteps, **ends)
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -175,4 +199,4 @@ def pick_device(name: str = "auto") -> torch.device:
     with suppress(RuntimeError):  # a number that is not there, as in cuda:9
         if available.get(name.split(":")[0], False):
             return torch.empty(0, device=name).device
-    raise ValueError(f"There is no device {name!r} here: leave --device out, or say cpu.")
+    raise ValueError(f"There is no device {name!r} here: leave --device out, or choose cpu.")

@@ -49,7 +49,7 @@ def runs(tmp_path_factory):
         folder = home / str(processes)
         done = train(processes, *SETTINGS, "--steps", STEPS, "--out", folder)
         assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("Draw with") == 1
+        assert done.stdout.count("Sample with") == 1
     return home
 
 
