@@ -159,7 +159,7 @@ def train(
     ema = EMA(denoiser, config.ema_decay)
     run_folder = RunFolder(folder, denoiser, optimizer, ema, config, run)
 
-    with run_folder.open(resume), enough_memory(TOO_LARGE):
+    with run_folder.open(resume):
         done = run_folder.step
         if done >= config.steps:
             raise ValueError(f"The run has {done} steps already: ask for more than that.")
@@ -167,7 +167,8 @@ def train(
         meter = Meter()
         try:
             for step in range(done, config.steps):
-                with interrupts_held_back():  # a step and its save happen as a whole or not at all
+                # A step and its save happen as a whole or not at all.
+                with interrupts_held_back(), enough_memory(TOO_LARGE):
                     loss, norm = training_step(learner, optimizer, batch(step), step, config)
                     ema.update(denoiser)
                     meter.add(loss, norm)
@@ -184,7 +185,7 @@ def train(
                 if report:
                     yield state
                     meter = Meter()  # so that the speed leaves out what the caller did
-        except (KeyboardInterrupt, GeneratorExit, RuntimeError):  # RuntimeError: memory runs out
+        except (KeyboardInterrupt, GeneratorExit, MemoryError):
             with interrupts_held_back():
                 if done > run_folder.step:
                     meter.stop_if_diverged(done, run_folder.step)

@@ -533,7 +533,7 @@ BAD_TRAINING = {
     "--steps 0": "steps must be 1 or more, not 0",
     "--sample-every 0": "sample_every must be 1 or more, not 0",
     "--held-out-every -1": "held_out_every must be 0 or more, not -1",
-    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "keeps no ",
+    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "holds no images out",
     "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "fewest, not 1",
     "--held-out-every 1 --schedule linear": "no time near log-SNR -8",
     "--minutes 0": "--minutes must be above 0, not 0.0",
@@ -580,11 +580,11 @@ BAD_SAMPLING = {
     "--from labelled --label 1 --guidance -inf": "--guidance must be a finite number, not -inf",
 }
 BAD_UPSCALING = {
-    "--from labelled": "needs an upscaler",
+    "--from labelled": "use an upscaler",
     "--in missing.png": "missing.png cannot be read .*: name an image with --in",
     "--in file": "file cannot be read",
-    "--in wide.png": "129 × 8 pixels would become 516 × 32, .* GB of memory: at most 128 a side",
-    "--in deep.png": "its pixels are of kind I;16; save it with 8 bits a channel",
+    "--in wide.png": "129 × 8 pixels would become 516 × 32, .* GB of memory: at most 128 × 128",
+    "--in deep.png": "its pixels are of kind I;16; save it with 8 bits per channel",
     "--out there.png": "there.png exists: .*--overwrite",
     "--level 51": "The level runs from 0 to 50, not 51",
 }

@@ -28,6 +28,9 @@ def begin(folder, batch, config, denoiser, how):
     def cut_power():
         raise RuntimeError("power cut")
 
+    def run_out_of_memory():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
     if how == "finished":
         list(train(denoiser, batch, replace(config, steps=3), folder=folder))
     elif how == "closed":
@@ -38,6 +41,9 @@ def begin(folder, batch, config, denoiser, how):
         press_ctrl_c = fails_at(2, lambda: signal.raise_signal(signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             list(train(denoiser, press_ctrl_c, config, folder=folder))
+    elif how == "out of memory":
+        with pytest.raises(MemoryError, match="--accumulate"):
+            list(train(denoiser, fails_at(3, run_out_of_memory), config, folder=folder))
     elif how == "crashed":  # after a checkpoint at 3 and metrics up to 5
         often = replace(config, checkpoint_every=3)
         with pytest.raises(RuntimeError, match="power cut"):
@@ -50,7 +56,13 @@ def begin(folder, batch, config, denoiser, how):
 
 @pytest.mark.parametrize(
     ("how", "conditional"),
-    [("finished", False), ("closed", True), ("interrupted", False), ("crashed", True)],
+    [
+        ("finished", False),
+        ("closed", True),
+        ("interrupted", False),
+        ("out of memory", False),
+        ("crashed", True),
+    ],
 )
 def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path, how, conditional):
     def start():
