@@ -533,7 +533,7 @@ BAD_TRAINING = {
     "--steps 0": "steps must be 1 or more, not 0",
     "--sample-every 0": "sample_every must be 1 or more, not 0",
     "--held-out-every -1": "held_out_every must be 0 or more, not -1",
-    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "holds no images out",
+    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "no images out",
     "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "fewest, not 1",
     "--held-out-every 1 --schedule linear": "no time near log-SNR -8",
     "--minutes 0": "--minutes must be above 0, not 0.0",
