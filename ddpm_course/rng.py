@@ -13,7 +13,7 @@ from torch import Tensor
 
 # What a draw is for: the last part of its generator's name. Training uses (seed, step, use),
 # upscaling (seed, image, use), and sampling from noise alone (seed, image).
-EPOCH, IMAGES, TIMES, NOISE, DROPOUT, LEVEL, DOUBT, DETAIL = range(8)
+EPOCH, IMAGES, TIMES, NOISE, DROPOUT, LEVEL, DOUBT, DETAIL, LABELS = range(9)
 
 Generators = torch.Generator | Sequence[torch.Generator] | None
 

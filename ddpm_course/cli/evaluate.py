@@ -30,10 +30,10 @@ class Evaluate:
     source: options.Source = options.COURSE
     data_root: Path = Path("data")  # Folder with Flowers-102.
     per_class: int = 10  # Flowers per species; 10 as in val make distances comparable.
-    sampler: options.Sampler = "ddim"
-    steps: int = 50  # Network calls per image, 1 to T.
-    spacing: options.SpacingName | None = None  # Grid of times; None: the sampler's usual one.
-    guidance: float = 1.0  # Scale of classifier-free guidance; 1 means none.
+    sampler: options.Sampler = options.SAMPLER
+    steps: int = options.STEPS  # Network calls per image, 1 to T.
+    spacing: options.Spacing = None
+    guidance: float = options.GUIDANCE  # Scale of classifier-free guidance; 1 means none.
     seed: int = 0  # Image k depends on (seed, k) alone.
     features: FeaturesName = "classifier"  # What images are compared by.
     out: Path | None = None  # JSON file for the numbers.

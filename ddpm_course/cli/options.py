@@ -13,13 +13,19 @@ if TYPE_CHECKING:
     import torch
 
 COURSE, UPSCALER = "flowers32-tiny", "flowers-upscaler"
+# The best and among the cheapest in the tables of `benchmarks/results` (quality, guidance).
+STEPS, GUIDANCE = 15, 1.5
 SamplerName = Literal["ddpm", "ddim", "dpm_solver_pp_2m"]
 SpacingName = Literal["trailing", "linspace", "leading", "logsnr"]
+SAMPLER: SamplerName = "dpm_solver_pp_2m"
 PrecisionName = Literal["auto", "fp32", "bf16"]
 
 Flag = FlagCreatePairsOff[bool]
 Source = Annotated[str, arg(name="from", help="Folder of a run, or name of a shipped checkpoint.")]
 Sampler = Annotated[SamplerName, arg(help="How to step from noise to an image.")]
+Spacing = Annotated[
+    SpacingName | None, arg(help="Grid of times to step on. None: the sampler's usual one.")
+]
 Overwrite = Annotated[Flag, arg(help="Replace --out if it exists.")]
 Precision = Annotated[
     PrecisionName, arg(help="auto: bf16 where the hardware multiplies it faster.")

@@ -22,12 +22,14 @@ class Sample:
     out: Path  # PNG file to write; with --separate a new folder.
     source: options.Source = options.COURSE
     number: int = 16  # Number of images.
-    sampler: options.Sampler = "ddim"
-    steps: int = 50  # Network calls per image, 1 to T.
-    spacing: options.SpacingName = "trailing"  # Grid of times that the sampler steps on.
+    sampler: options.Sampler = options.SAMPLER
+    steps: int = options.STEPS  # Network calls per image, 1 to T.
+    spacing: options.Spacing = None
     eta: float | None = None  # Stochasticity of ddim, up to 1, which is as much as ddpm; None: 0.
-    label: int | None = None  # Class to generate, counted from 0; for class-conditional networks.
-    guidance: float = 1.0  # Scale of classifier-free guidance; 1 means none.
+    label: int | None = None
+    """Class to generate, counted from 0. None: a random class per image, if the network has any."""
+    guidance: float | None = None
+    """Scale of classifier-free guidance; 1 means none. None: 1.5 if the network has classes."""
     seed: int = 0  # Image k depends on (seed, k) alone.
     enlarge: Annotated[Flag, arg(name="upscale")] = (
         False  # Make images four times as wide and high.
@@ -42,6 +44,7 @@ class Sample:
         import torch
 
         from ddpm_course.data.grids import image_grid, save_image, save_separately
+        from ddpm_course.samplers import usual_spacing
         from ddpm_course.super_resolution.model import DRAWN, STEPS, refuse_larger
         from ddpm_course.training.setup import pick_device
 
@@ -53,7 +56,8 @@ class Sample:
         if self.enlarge:
             refuse_larger(*denoiser.image_shape[1:])
         self._check_label(denoiser.net.config["num_classes"])
-        settings: dict[str, Any] = {"sampler": self.sampler, "spacing": self.spacing}
+        spacing = self.spacing or usual_spacing(self.sampler)
+        settings: dict[str, Any] = {"sampler": self.sampler, "spacing": spacing}
         if self.eta is not None:
             settings["eta"] = self.eta
         bar, batches = partial(tqdm, unit="step", dynamic_ncols=True), []
@@ -61,7 +65,7 @@ class Sample:
             count = min(self.batch_size, self.number - first)
             with options.computing(self.precision, device, "choose a smaller --batch-size"):
                 x = dc.sample(
-                    self._conditioned(denoiser, count),
+                    self._conditioned(denoiser, first, count),
                     (count, *denoiser.image_shape),
                     denoiser.schedule,
                     steps=self.steps,
@@ -105,20 +109,29 @@ class Sample:
         options.at_least(1, number=self.number, batch_size=self.batch_size)
         if self.eta is not None and self.sampler != "ddim":
             raise ValueError("--eta belongs to the sampler ddim.")
-        if self.guidance != 1 and self.label is None:
-            raise ValueError("--guidance pulls towards a class: name one with --label.")
 
     def _check_label(self, classes: int | None) -> None:
-        """Raise ValueError for a label that a network of so many classes does not know."""
+        """Raise ValueError for a label or guidance that a network of so many classes lacks."""
+        if self.guidance is not None and not classes:
+            raise ValueError("--guidance pulls towards a class, and this network has none.")
         if self.label is not None and not 0 <= self.label < (classes or 0):
             known = f"they run from 0 to {classes - 1}" if classes else "this network knows none"
             raise ValueError(f"--label {self.label} is not a label of this network: {known}.")
 
-    def _conditioned(self, denoiser: "dc.Denoiser", count: int):
-        """The denoiser with label and guidance filled in, for so many images."""
+    def _conditioned(self, denoiser: "dc.Denoiser", first: int, count: int):
+        """The denoiser with labels and guidance filled in, for images first, first + 1, ..."""
         import torch
 
-        if self.label is None:
+        from ddpm_course.rng import LABELS
+
+        classes = denoiser.net.config["num_classes"]
+        if not classes:
             return denoiser
-        y = torch.full((count,), self.label, device=denoiser.device)
-        return dc.guided(denoiser, y, self.guidance) if self.guidance != 1 else denoiser.bind(y=y)
+        if self.label is None:
+            draws = dc.image_generators(self.seed, count, (LABELS,), first=first)
+            y = torch.cat([torch.randint(classes, (1,), generator=draw) for draw in draws])
+        else:
+            y = torch.full((count,), self.label)
+        guidance = options.GUIDANCE if self.guidance is None else self.guidance
+        y = y.to(denoiser.device)
+        return denoiser.bind(y=y) if guidance == 1 else dc.guided(denoiser, y, guidance)

@@ -36,6 +36,7 @@ from ddpm_course.data.image_files import bytes_of
 from ddpm_course.diffusion import PREDICTIONS
 from ddpm_course.evaluation.features import EXTRACTORS
 from ddpm_course.pretrained.weights import COURSE, UPSCALER, shipped
+from ddpm_course.rng import LABELS
 from ddpm_course.super_resolution.model import DRAWN, LEVELS, STEPS
 from ddpm_course.training import settings
 from ddpm_course.training.run_folder import steps_done
@@ -423,6 +424,21 @@ def pixels(path, box=None):
         return bytes_of(image.crop(box) if box else image.convert("RGB")).int()
 
 
+USUAL = {"sampler": "dpm_solver_pp_2m", "spacing": "logsnr"}
+
+
+def test_by_default_each_image_has_a_random_class_and_guidance(here):
+    call = ("sample", "--device", "cpu", "--precision", "fp32", "--from", "labelled")
+    assert command(*call, "--number", "3", "--seed", "7", "--out", "a.png") == 0
+    denoiser = load_pretrained("labelled")
+    classes = denoiser.net.config["num_classes"]
+    draws = [dc.generator(7, k, LABELS) for k in range(3)]
+    y = torch.cat([torch.randint(classes, (1,), generator=draw) for draw in draws])
+    guided = dc.guided(denoiser, y, 1.5)
+    x = dc.sample(guided, (3, *denoiser.image_shape), denoiser.schedule, steps=15, seed=7, **USUAL)
+    assert (pixels("a.png") - bytes_of(image_grid(dc.to_uint8(x))).int()).abs().max() <= 1
+
+
 def test_an_image_depends_on_the_seed_not_on_how_many_are_made(here):
     for name, more in {
         "one": ("--number", "1"),
@@ -508,7 +524,8 @@ def test_sample_can_upscale_its_images(shipped_here):
     more = ("--number", "4", "--precision", "fp32", "--upscale", "--seed", "5")
     assert command(*NEW_IMAGE, *more) == 0
     denoiser, upscaler = load_pretrained("run"), load_pretrained(UPSCALER)
-    small = dc.to_uint8(dc.sample(denoiser, (4, 3, 8, 8), denoiser.schedule, steps=2, seed=5))
+    x = dc.sample(denoiser, (4, 3, 8, 8), denoiser.schedule, steps=2, seed=5, **USUAL)
+    small = dc.to_uint8(x)
     grid = image_grid(dc.upscale(upscaler, small, level=DRAWN, seed=5))
     assert grid.size == (256, 256)
     assert (pixels("new.png") - bytes_of(grid).int()).abs().max() <= 2
@@ -569,13 +586,13 @@ BAD_SAMPLING = {
     "--separate --out new --overwrite": "nothing to --overwrite",
     "--steps 51": "51",
     "--sampler ddpm --eta 0.5": "--eta belongs to the sampler ddim",
-    "--eta 2": "eta runs from 0",
+    "--sampler ddim --eta 2": "eta runs from 0",
     "--seed -1": "seed must be 0 or more",
     "--from upscaler": "upscaler is an upscaler: use it with `upscale`",
     "--upscale": "neither a folder .* nor a checkpoint shipped",
     "--label 1": "--label 1 is not a label of this network: this network knows none",
     "--from labelled --label 4": "they run from 0 to 3",
-    "--from labelled --guidance 3": "name one with --label",
+    "--from run --guidance 3": "this network has none",
     "--from labelled --label 1 --guidance nan": "--guidance must be a finite number, not nan",
     "--from labelled --label 1 --guidance -inf": "--guidance must be a finite number, not -inf",
 }
