@@ -31,6 +31,6 @@ def solved(notebook, exercises):
 
 def run(notebook, **environment):
     """Execute from top to bottom in the notebooks' folder. Raises at the first error."""
-    client = NotebookClient(notebook, timeout=180, resources={"metadata": {"path": str(FOLDER)}})
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(FOLDER)}})
     client.execute(env=os.environ | environment)
     return notebook
