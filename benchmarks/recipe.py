@@ -7,7 +7,6 @@ seeds each; what was trained is kept in `runs/recipe/`, so two processes can sha
 """
 
 import json
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,10 +47,6 @@ def constant(done: float) -> float:
     return 1.0
 
 
-def cosine(done: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * done))
-
-
 def linear_last_third(done: float) -> float:
     return min(1.0, 3 * (1 - done))
 
@@ -75,7 +70,6 @@ ARMS = {
     "min-SNR-5": Arm(min_snr=True),
     "linear over the last third": Arm(linear_last_third),
     "batch 32": Arm(batch_size=32),
-    "cosine": Arm(cosine),
 }
 
 
