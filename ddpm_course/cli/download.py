@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass
 class Download:
-    """Download Oxford 102 Flowers (about 350 MB) through torchvision."""
+    """Download Oxford 102 Flowers (about 350 MB)."""
 
     data_root: Path = Path("data")  # Folder to put it in.
 
