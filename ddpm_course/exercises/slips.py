@@ -158,7 +158,7 @@ def _of_expressions(solution: Callable) -> Iterator[tuple[Callable, str]]:
 
 
 def _mistaken(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
-    """What may stand in the place of a node, with what to say about it."""
+    """Possible replacements of a node, each with its sentence."""
     match node:
         case ast.BinOp(left, ast.Add() | ast.Sub() as sign, right):
             turned, text = (ast.Sub(), "+") if isinstance(sign, ast.Add) else (ast.Add(), "−")

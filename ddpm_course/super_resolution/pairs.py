@@ -89,11 +89,11 @@ def _flowers102(root: Path) -> tuple[Tensor, Tensor]:
     """`train` + `test`, and `val`, from photographs of the original resolution."""
     from torchvision.datasets import Flowers102  # here, because it takes seconds to import
 
-    mend = "super-resolution needs the photographs as Oxford publishes them"
+    remedy = "super-resolution needs the photographs as Oxford publishes them"
 
     def load(*splits: str) -> Tensor:
         parts = [
-            Flowers102(root, name, loader=lambda p: square(p, SIDE, mend, middle))
+            Flowers102(root, name, loader=lambda p: square(p, SIDE, remedy, middle))
             for name in splits
         ]
         return torch.stack([part[k][0] for part in parts for k in range(len(part))])
