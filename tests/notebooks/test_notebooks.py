@@ -103,6 +103,13 @@ def imports(path):
 
 
 @each
+def test_the_course_loads_before_torch(path):
+    """Torch's threads read what `ddpm_course` sets, so that they don't spin on a busy computer."""
+    lines = [line for line in imports(path).splitlines() if re.search("ddpm_course|torch", line)]
+    assert lines[0] == "import ddpm_course as dc"
+
+
+@each
 def test_every_exercise_can_be_solved_where_it_stands(path, capsys):
     """Our solution is correct and the stub is not, with the notebook's imports and nothing else."""
     exercises, shell = NOTEBOOKS[path.stem[3:]], InteractiveShell(history_length=0)
