@@ -24,6 +24,7 @@ from ddpm_course.lab.figures import (
     show,
     show_animation,
 )
+from ddpm_course.lab.live import watch
 from ddpm_course.lab.panels import (
     embedding_explorer,
     posterior_explorer,
@@ -39,5 +40,5 @@ __all__ = [
     "course_map", "embedding_explorer", "example_data", "example_flower", "example_images",
     "example_split", "figure", "heatmap", "histograms", "image_rows", "intervals", "label_lines",
     "level_explorer", "lines", "point_out", "posterior_explorer", "recorded", "schedule_curves",
-    "schedule_explorer", "show", "show_animation", "static_explorer", "trajectory_slider",
+    "schedule_explorer", "show", "show_animation", "static_explorer", "trajectory_slider", "watch",
 ]  # fmt: skip
