@@ -72,7 +72,7 @@ def refuse_unusable(options: dict) -> None:
         elif isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{option} must be a finite number, not {value}.")
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
-            raise ValueError(f"{option} must be less than 2^63.")
+            raise ValueError(f"{option} must fit in 64 bits.")
 
 
 def _report_thread(args: threading.ExceptHookArgs) -> None:

@@ -34,7 +34,7 @@ def species_label(name: str, classes: int) -> int:
     closest = [names[labels[known]] for known in get_close_matches(_letters(name), labels)]
     guess = f" Closest are: {', '.join(closest)}." if closest else ""
     raise ValueError(
-        f"There is no species called {name!r:.60}.{guess} `ddpm-course species` lists all."
+        f"There is no species called {name[:40]!r}.{guess} `ddpm-course species` lists all."
     )
 
 

@@ -23,11 +23,11 @@ from command_line import (
     trained,
     weights_of,
 )
-from helpers import ROOT, contents, randomise
+from helpers import ROOT, contents
 from PIL import Image
 
 import ddpm_course as dc
-from ddpm_course import Denoiser, UNet, cosine_schedule, load_pretrained, save_pretrained
+from ddpm_course import Denoiser, UNet, load_pretrained, save_pretrained
 from ddpm_course.cli import options
 from ddpm_course.cli.evaluate import FeaturesName
 from ddpm_course.cli.upscale import Upscale
@@ -410,8 +410,6 @@ def test_fine_tuning_resumes_without_the_weights(here):
     ("more", "phrase"),
     [
         (("--prediction", "eps"), "were trained with --prediction v: leave"),
-        (("--preset", "small"), "were trained with --preset tiny: leave"),
-        (("--timesteps", "50"), "were trained with --timesteps 1000: leave"),
         (("--beta-end", "0.5"), "were trained with no --beta-end: leave"),
         (("--init-from", "nothing"), "nothing is neither a folder with config.json"),
     ],
@@ -504,12 +502,6 @@ def test_images_can_be_written_one_by_one_pixel_for_pixel(here):
     assert torch.equal(torch.cat(tiles[:2], dim=2), pixels("sheet.png")[:, ::16, ::16][:, :8])
 
 
-def test_sample_uses_the_shipped_checkpoint_by_default(shipped_here):
-    assert command(*SAMPLE, "--out", "new.png", "--number", "1") == 0
-    assert command(*SAMPLE, "--from", COURSE, "--out", "same.png", "--number", "1") == 0
-    assert Path("new.png").read_bytes() == Path("same.png").read_bytes()
-
-
 # ---- upscale
 
 
@@ -574,21 +566,16 @@ BAD_TRAINING = {
     "--preset upscaler --timesteps 200 --data folder --data-root images": "broken.jpg .* replace",
     "--preset upscaler --timesteps 100": "an upscaler's schedule has at least 200 steps, not 100",
     "--device tpu": "no device 'tpu' here",
-    "--device cpu:first": "no device 'cpu:first' here",
     "--precision fp8": "precision is auto, fp32 or bf16, not 'fp8'",
     "--steps 0": "steps must be 1 or more, not 0",
-    "--sample-every 0": "sample_every must be 1 or more, not 0",
     "--held-out-every -1": "held_out_every must be 0 or more, not -1",
     "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "no images out",
     "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "fewest, not 1",
     "--held-out-every 1 --schedule linear": "no time near log-SNR -8",
     "--minutes 0": "--minutes must be above 0, not 0.0",
-    "--minutes nan": "--minutes must be a finite number, not nan",
     "--learning-rate inf": "--learning-rate must be a finite number, not inf",
-    "--accumulate 3": "A batch of 2 cannot be split into 3 equal parts",
     "--image-size 30": "image_size must be a multiple of 4, .* 30 is not",
     "--beta-end 0.5": "belong to --schedule linear",
-    "--dropout 2": "between 0 and 1",
     "--out run": "run already holds a run: .*--resume",
     "--out file": "--out file is a file: name a folder",
     "--out file/run": r"file/run/file cannot be written \(Not a directory\)",
@@ -611,7 +598,7 @@ BAD_SAMPLING = {
     "--device tpu": "no device 'tpu' here",
     "--number 0": "--number must be between 1 and 100000, not 0",
     "--number 999999999999": "--number must be between 1 and 100000, not 999999999999",
-    f"--seed {2**63}": r"--seed must be less than 2\^63",
+    f"--seed {2**63}": "--seed must fit in 64 bits",
     "--separate --out run": "run exists: name another folder, or remove it",
     "--separate --out there.png/new": "Not a directory",
     "--separate --out new --overwrite": "nothing to --overwrite",
@@ -626,7 +613,6 @@ BAD_SAMPLING = {
     "--from labelled --label rose": "classes of this network have no names: .* 0 to 3, not rose",
     "--from run --guidance 3": "this network has none",
     "--from labelled --label 1 --guidance nan": "--guidance must be a finite number, not nan",
-    "--from labelled --label 1 --guidance -inf": "--guidance must be a finite number, not -inf",
 }
 BAD_UPSCALING = {
     "--from labelled": "use an upscaler",
@@ -710,13 +696,6 @@ def test_running_out_of_memory_names_a_remedy(
     assert_one_sentence(command(*args), f"Out of memory: {remedy}", capsys)
 
 
-def test_what_would_become_too_large_is_refused_before_it_is_sampled(here, capsys):
-    net = UNet(channels=(8,), attention_levels=(), blocks=1, image_size=256, head_dim=8)
-    save_pretrained("wide", Denoiser(randomise(net), cosine_schedule(50), "v"))
-    sentence = command(*NEW_IMAGE, "--from", "wide", "--upscale")
-    assert_one_sentence(sentence, "256 × 256 pixels would become 1024 × 1024", capsys)
-
-
 @pytest.mark.parametrize("name", ["sample", "upscale", "train", "evaluate", "export", "grade"])
 def test_what_cannot_be_written_is_found_out_before_the_work(here, monkeypatch, capsys, name):
     """A folder that refuses new files; the network is never asked for anything."""
@@ -777,46 +756,19 @@ def test_a_full_disk_from_the_start_ends_in_one_sentence(here, full_disk, capsys
     assert {name: after[name] for name in before} == before
 
 
-def test_a_run_folder_that_may_not_be_written_to_ends_in_one_sentence(here, monkeypatch, capsys):
-    """os.open is what a lock, the first thing that a run writes, asks for; root may write all."""
-    opened = os.open
-
-    def refuse(path, flags, *args, **more):
-        if "run" in str(path) and flags & (os.O_WRONLY | os.O_RDWR):
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(path, flags, *args, **more)
-
-    before = contents(here)
-    monkeypatch.setattr(os, "open", refuse)
-    assert_one_sentence(command(*RESUME), r"Permission denied: run/\.lock\.$", capsys)
-    monkeypatch.undo()
-    assert contents(here) == before
-
-
-@pytest.mark.parametrize(
-    ("file", "name"),
-    [
-        ("config.json", signal.SIGINT),
-        ("model.safetensors", signal.SIGTERM),
-        ("training_state.safetensors", signal.SIGINT),
-    ],
-)
-def test_a_run_interrupted_in_the_middle_of_a_save_continues(here, monkeypatch, capsys, file, name):
+@pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_names_the_command_that_continues_it(here, monkeypatch, capsys, name):
     replace = os.replace
 
     def interrupted_replace(source, target):
-        if target.name == file:
+        if target.name == "model.safetensors":
             signal.raise_signal(name)
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", interrupted_replace)
     assert command(*RESUME, "--steps", "9", "--checkpoint-every", "1") == 130
     monkeypatch.setattr(os, "replace", replace)
-    error = capsys.readouterr().err
-    last = error.splitlines()[-1]
-    assert last == "Interrupted. Continue with: ddpm-course train --resume --out run"
-    assert "Traceback" not in error
-    assert steps_done(here / "run") == 3
-    assert not [name for name in contents(here) if "tmp" in name]
+    interrupted = "Interrupted. Continue with: ddpm-course train --resume --out run\n"
+    assert capsys.readouterr().err == interrupted
     assert command(*RESUME) == 0
     assert steps_done(here / "run") == 4

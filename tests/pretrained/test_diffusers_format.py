@@ -280,10 +280,3 @@ def test_another_network_is_refused_and_the_difference_named(tmp_path, name, val
 def test_another_schedule_is_refused_and_the_difference_named(tmp_path, name, value, sentence):
     with pytest.raises(ValueError, match=sentence):
         load_pretrained(public(tmp_path / "public", CIFAR, LINEAR | {name: value}))
-
-
-def test_a_pipeline_of_another_kind_is_refused(tmp_path):
-    folder = public(tmp_path / "public", CIFAR)
-    (folder / "model_index.json").write_text('{"unet": ["diffusers", "UNet2DConditionModel"]}')
-    with pytest.raises(ValueError, match="names no UNet2DModel"):
-        load_pretrained(folder)

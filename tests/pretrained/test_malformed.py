@@ -230,6 +230,7 @@ def unet(**changes):
 
 for name, change in {
     "the index is a list": lambda: Path("theirs/model_index.json").write_text("[]"),
+    "another network": rewrite_json("theirs/model_index.json", lambda c: c.update(unet=["a", "B"])),
     "no scheduler": lambda: shutil.rmtree("theirs/scheduler"),
     "a billion steps": scheduler(num_train_timesteps=10**12, trained_betas=None),
     "steps are a word": scheduler(num_train_timesteps="many", trained_betas=None),
