@@ -10,11 +10,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tqdm import tqdm
 from tyro.conf import arg
 
 import ddpm_course as dc
-from ddpm_course.cli.options import Flag, command_line
+from ddpm_course.cli.options import Flag, command_line, progress_bar, refuse_unwritable
 from ddpm_course.training.settings import (
     FROM_WEIGHTS,
     MAY_CHANGE_ON_RESUME,
@@ -86,6 +85,8 @@ class Train:
 
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file: name a folder for the run.")
+        str(self.out).encode()  # raises for a name that is not UTF-8, as TensorBoard would
+        refuse_unwritable(self.out / "file")
         if not self.resume:
             refuse_to_overwrite(self.out)
         weights, init_from = None, self.settings.network.init_from
@@ -136,18 +137,18 @@ class Train:
         from ddpm_course.training.tracking import open_tracker
 
         config, records = setup.config, self.settings.records
-        done, started = steps_done(self.out), time.perf_counter()
+        step, started = steps_done(self.out), time.perf_counter()
         images = setup.held_out() if records.held_out_every > 0 else None
         print(self._summary(setup))
-        bar = tqdm(unit="step", initial=done, total=config.steps, dynamic_ncols=True)
+        bar = progress_bar(unit="step", initial=step, total=config.steps)
         continue_with = command_line("train", "--resume", "--out", self.out)
         try:
             with bar, closing(states), ExitStack() as stack:
                 first = next(states)  # locks the folder, so that the records below are ours
                 schedule, held_out = setup.denoiser.schedule, None
                 if images is not None:
-                    held_out = HeldOut(self.out, record, schedule, images, done)
-                tracker = open_tracker(records.track, self.out, done)
+                    held_out = HeldOut(self.out, record, schedule, images, step)
+                tracker = open_tracker(records.track, self.out, step)
                 stack.callback(tracker.finish)
                 for state in chain([first], states):
                     tracker.log(state.metrics(), state.step)
@@ -155,14 +156,15 @@ class Train:
                     if ends:
                         states.close()  # saves before anything else takes its time
                     note = f"loss {state.loss:.4f}, {state.images_per_second:.0f} images/s"
-                    if held_out and (ends or _passed(records.held_out_every, bar.n, state.step)):
+                    if held_out and (ends or _passed(records.held_out_every, step, state.step)):
                         error = held_out.measure(state)
                         tracker.log({"x0_error": error}, state.step)
                         note += f", held-out x0 error {error:.4f}"
-                    if ends or _passed(records.sample_every, bar.n, state.step):
+                    if ends or _passed(records.sample_every, step, state.step):
                         draw_samples(state, self.out, config.precision, setup.shown)
                     bar.set_postfix_str(note, refresh=False)
-                    bar.update(state.step - bar.n)
+                    bar.update(state.step - step)
+                    step = state.step
         except KeyboardInterrupt:
             print(f"Interrupted. Continue with: {continue_with}", file=sys.stderr)
             raise

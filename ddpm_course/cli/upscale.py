@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from tqdm import tqdm
 from tyro.conf import arg
 
 import ddpm_course as dc
@@ -50,7 +49,7 @@ class Upscale:
                 sampler=self.sampler,
                 steps=self.steps,
                 seed=self.seed,
-                progress=partial(tqdm, total=self.steps, unit="step", dynamic_ncols=True),
+                progress=partial(options.progress_bar, total=self.steps, unit="step"),
             )
         save_image(self.out, Image.fromarray(large.permute(1, 2, 0).numpy()))
         print(f"{image.width}×{image.height} → {large.shape[2]}×{large.shape[1]} in {self.out}")
