@@ -21,6 +21,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ddpm_course.layers import (
     EPS,
@@ -272,10 +273,21 @@ def network_with(config: dict[str, Any], tensors: dict[str, Tensor]) -> UNet:
     Memory is allocated for the weights alone, whatever sizes `config` names. Raises ValueError or
     RuntimeError where the two do not fit.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _Uninitialised():
         net = UNet(**config)
     net.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     return net.requires_grad_()
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves new parameters as they are. On the meta device, drawing from a normal distribution
+    would import 900 modules, which takes seconds.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func.__module__ == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
 
 
 def norm_groups(channels: Sequence[int]) -> int:
