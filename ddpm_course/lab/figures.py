@@ -49,7 +49,7 @@ def show(fig: Figure, alt: str) -> None:
     It is transparent, sharp on dense screens, and stored with 256 colours, so that a notebook full
     of noise stays small.
     """
-    [image], file = _paletted([_rendered(fig, 2 * DPI)]), io.BytesIO()
+    [image], file = _paletted([rendered(fig, 2 * DPI)]), io.BytesIO()
     image.save(file, format="png", optimize=True)
     display(DisplayImage(file.getvalue(), width=image.width // 2, alt=alt))
 
@@ -68,12 +68,13 @@ def show_animation(
 
 def _as_images(frames: Sequence[Figure | Image.Image]) -> list[Image.Image]:
     """All as large as the largest, aligned right: names on the left may differ in length."""
-    images = [_rendered(f, DPI) if isinstance(f, Figure) else f.convert("RGBA") for f in frames]
+    images = [rendered(f, DPI) if isinstance(f, Figure) else f.convert("RGBA") for f in frames]
     width, height = (max(image.size[k] for image in images) for k in (0, 1))
     return [image.crop((image.width - width, 0, image.width, height)) for image in images]
 
 
-def _rendered(fig: Figure, dpi: int) -> Image.Image:
+def rendered(fig: Figure, dpi: int) -> Image.Image:
+    """A figure as RGBA, `dpi` pixels per inch."""
     file = io.BytesIO()
     fig.savefig(file, format="png", dpi=dpi)
     return Image.open(file).convert("RGBA")

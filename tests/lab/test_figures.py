@@ -23,7 +23,7 @@ def displayed(monkeypatch):
 
 
 def pixels(figure, dpi=100):
-    return np.asarray(figures._rendered(figure, dpi)).astype(int)
+    return np.asarray(figures.rendered(figure, dpi)).astype(int)
 
 
 def png(displayed_image):
