@@ -30,7 +30,7 @@ from ddpm_course.schedules import NoiseSchedule, linear_schedule
 
 PAGES = Path(__file__).parent / "html"
 HIDE_STILL = """<style>
-  .jp-OutputArea-child:has(.lab-panel) + .jp-OutputArea-child, .output:has(.lab-panel) + .output
+  .jp-OutputArea-child:has(.lab-panel) + .jp-OutputArea-child, .cell_output > :has(.lab-panel) + *
   { display: none; }
 </style>"""
 """Hides the stored figure after a live panel. Where scripts are removed, so is this."""
