@@ -31,20 +31,20 @@ def test_the_schedule_panel_receives_the_image_and_the_package_s_noise():
 FRAMES = {f"t = {t}": (FLOWER[None] * t / 99, FLOWER[None]) for t in range(99, -1, -1)}
 
 
-@pytest.mark.parametrize(
-    ("name", "show"),
-    [
-        ("schedule", lambda: panels.schedule_explorer(FLOWER)),
-        ("posterior", lambda: panels.posterior_explorer(dc.linear_schedule(10))),
-        ("embedding", panels.embedding_explorer),
-        ("frames", lambda: panels.scrubber(FRAMES, ["x", "y"])),
-    ],
-)
-def test_each_page_stands_in_a_frame_with_a_stored_figure_beneath(name, show, monkeypatch):
+PANELS = {
+    "schedule": lambda: panels.schedule_explorer(FLOWER),
+    "posterior": lambda: panels.posterior_explorer(dc.linear_schedule(10)),
+    "embedding": panels.embedding_explorer,
+    "frames": lambda: panels.scrubber(FRAMES, ["x", "y"]),
+}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_each_page_stands_in_a_frame_with_a_stored_figure_beneath(name, monkeypatch):
     shown = []
     monkeypatch.setattr(panels, "display", shown.append)
     monkeypatch.setattr(panels, "show", lambda figure, alt: shown.extend([figure, alt]))
-    show()
+    PANELS[name]()
     frame, figure, alt = shown
     assert frame.data.startswith('<div><iframe class="lab-panel" srcdoc="')
     assert f'title="{name} panel"' in frame.data
