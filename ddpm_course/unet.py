@@ -285,7 +285,7 @@ class _Uninitialised(TorchFunctionMode):
     """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func.__module__ == "torch.nn.init":
+        if getattr(func, "__module__", "") == "torch.nn.init":
             return (kwargs or {}).get("tensor", args[0] if args else None)
         return func(*args, **(kwargs or {}))
 
