@@ -84,4 +84,5 @@ def classify(model: FlowerClassifier, images: Tensor) -> Tensor:
 
 def accuracy(model: FlowerClassifier, data: ImageData) -> float:
     """The share of images that the classifier recognises: its species is their label."""
-    return (classify(model, data.images) == labels_of(data)).double().mean().item()
+    right = classify(model, data.images) == labels_of(data)
+    return right.cpu().double().mean().item()
