@@ -83,7 +83,7 @@ def main(run: Path, name: str) -> None:
     if enlarges := denoiser.net.config["has_level"]:
         pairs, others = load_pairs(settings["data"], root)
         errors = x0_error(denoiser, *middle_crops(others, size, MEASURED))
-        pictures, kept = len(pairs.large), len(others.large)
+        pictures, kept = len(pairs.high_res), len(others.high_res)
     else:
         data = held_out(settings["data"], root, size)
         errors = x0_error(denoiser, data)
