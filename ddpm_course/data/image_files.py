@@ -46,9 +46,8 @@ def left_out(root: Path | str) -> str:
     """
     suffixes = (path.suffix.lower() for path in _files_below(Path(root), set()))
     kinds = Counter(suffix or "without a suffix" for suffix in suffixes if suffix not in SUFFIXES)
-    ordered = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
-    named = [f"{number} {kind}" for kind, number in ordered[:KINDS]]
-    if rest := sum(number for _, number in ordered[KINDS:]):
+    named = [f"{number} {kind}" for kind, number in kinds.most_common(KINDS)]
+    if rest := sum(number for _, number in kinds.most_common()[KINDS:]):
         named.append(f"{rest} of other kinds")
     return ", ".join(named)
 
