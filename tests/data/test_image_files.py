@@ -108,6 +108,13 @@ def test_damaged_metadata_do_not_matter(tmp_path, tag, kind, count, turned):
     assert red > 240 > 20 > blue
 
 
+@pytest.mark.parametrize("exif", [b"II", b"no TIFF at all", b"II*\0\xff\xff\xff\xff"])
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.webp"])
+def test_metadata_that_cannot_be_read_turn_nothing(tmp_path, name, exif):
+    red_and_blue().save(tmp_path / name, exif=b"Exif\0\0" + exif)
+    assert open_image(tmp_path / name, "retry").size == (32, 16)
+
+
 def test_the_size_is_known_without_decoding(tmp_path):
     Image.effect_noise((60, 40), 50).save(tmp_path / "a.png")
     data = (tmp_path / "a.png").read_bytes()
