@@ -128,7 +128,7 @@ def prepare(settings: RunSettings, weights: Denoiser | None = None) -> Setup:
             download_flowers102(root)
         if enlarges:
             pairs, others = load_pairs(name, root)
-            images = pairs.large
+            images = pairs.high_res
             batches = pair_batches(
                 pairs, schedule, size, batch_size=config.batch_size, seed=config.seed,
                 flip=config.flip, device=device,
