@@ -39,11 +39,15 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"ddpm-course {version('ddpm-course')}")
         return
-    command = parse()
     threading.excepthook = _report_thread
-    # SIGTERM, which torchrun and the schedulers of clusters send, acts like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM, which torchrun and the schedulers of clusters send, acts like Ctrl-C. So does the
+    # SIGHUP of a closed terminal, unless `nohup` has it ignored.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows knows no SIGHUP
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
+        command = parse()
         if isinstance(command, Train):
             command = command.completed(parse)
         refuse_infinite(asdict(command))
@@ -80,4 +84,4 @@ def _report_thread(args: threading.ExceptHookArgs) -> None:
 def _sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}." if error.filename else " while writing.")
-    return str(error)
+    return str(error) or f"it stopped with a {type(error).__name__} that gives no reason."
