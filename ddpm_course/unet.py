@@ -277,14 +277,22 @@ def network_with(config: dict[str, Any], tensors: dict[str, Tensor]) -> UNet:
     Memory is allocated for the weights alone, whatever sizes `config` names. Raises ValueError or
     RuntimeError where the two do not fit.
     """
-    with torch.device("meta"), _Uninitialised():
-        net = UNet(**config)
+    net = weightless(config)
     net.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     return net.requires_grad_()
 
 
+def weightless(config: dict[str, Any]) -> UNet:
+    """The UNet with these arguments on the meta device, which allocates no memory.
+
+    Raises ValueError where the arguments do not fit.
+    """
+    with torch.device("meta"), _Uninitialised():
+        return UNet(**config)
+
+
 class _Uninitialised(TorchFunctionMode):
-    """Leaves new parameters as they are. On the meta device, drawing from a normal distribution
+    """Leaves new parameters as they are. On the meta device, a draw from the normal distribution
     would import 900 modules, which takes seconds.
     """
 
