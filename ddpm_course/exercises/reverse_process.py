@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import ddpm_course as dc
-from ddpm_course.exercises.checking import Exercises, randn, require
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn, require
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -153,7 +154,9 @@ def _with_net(f: Callable) -> Callable:
         require(net.calls == 1, f"The network was called {net.calls} times. Ask it once.")
         learns = isinstance(loss, Tensor) and loss.requires_grad
         require(learns, "The loss has no gradient to learn from. Leave out `.item()` or `no_grad`.")
-        gradient = torch.autograd.grad(loss.sum(), net.weight)[0]
+        [gradient] = torch.autograd.grad(loss.sum(), net.weight, allow_unused=True)
+        cut_off = "The gradient doesn't reach the network. Leave out `.detach()` and `.data`."
+        require(gradient is not None, cut_off)
         return {"the loss": loss, "its gradient": gradient}
 
     return loss_and_gradient
@@ -187,8 +190,6 @@ def _batches() -> list[tuple]:
     .mean() -> .mean(1)
     .mean() ->
         There is one loss per row or value. Take the mean over everything.
-    return (predicted - noise).abs().mean()
-        The error is not squared, it is absolute.
     """,
     through=_with_net,
 )

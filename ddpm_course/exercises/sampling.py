@@ -5,7 +5,8 @@ import math
 import torch
 
 import ddpm_course as dc
-from ddpm_course.exercises.checking import Exercises, kind, randn, require
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -75,32 +76,32 @@ def ddim_step(x_t, x0_hat, t, s, schedule):
     return math.sqrt(abar_s) * x0_hat + math.sqrt(1 - abar_s) * eps
 
 
-def _test_time_grid(f) -> None:
-    for T, steps in ((1000, 10), (1000, 7), (350, 50), (350, 100), (1000, 1), (350, 350)):
-        got, case = f(T, steps), f"For T = {T} and steps = {steps}"
-        listed = isinstance(got, list | tuple | range)
-        require(listed, f"A list of ints is needed, not a {kind(got)}.")
-        odd = next((kind(t) for t in got if type(t) is not int), None)
-        require(odd is None, f"A time is an index into a table, so an int. You have a {odd}.")
-        require(len(got) > 1, f"{case} there is no step in the grid. It needs {steps + 1} times.")
-        require(got[0] > got[-1], "Your grid rises. Sampling goes back in time, from T to 0.")
-        unseen = "The model never sees T, so it takes pure noise for something cleaner."
-        require(got[0] == T, f"{case} the first time is {got[0]}. {unseen}")
-        require(got[-1] == 0, f"{case} it stops at {got[-1]}, where noise is left. End in 0.")
-        require(len(got) != steps, f"{case} you list {steps} times, but n steps have n + 1 ends.")
-        require(len(got) == steps + 1, f"{case} there are {len(got)} times, not {steps + 1}.")
-        exact = [T * (steps - k) / steps for k in range(steps + 1)]
-        for k, (t, right) in enumerate(zip(got, exact, strict=True)):
-            case = f"{case} time {k} is {t}, not {right:.4g} rounded."
-            require(
-                abs(t - right) < 0.501, f"{case} Round each time to the nearest, not the stride."
-            )
-
-
 @exercises.add(
     "After k steps the share k/steps of the way from T to 0 is done, and k runs from 0 to steps, "
     "both included.",
-    test=_test_time_grid,
+    lambda: [(1000, 10), (1000, 7), (350, 50), (350, 99), (1000, 1), (350, 350)],
+    """
+    return [T * (1 - k / steps) for k in range(steps + 1)]
+        A time is an index into a table, so it must be an int.
+    return [round(T * k / steps) for k in range(steps + 1)]
+        Your grid rises. Sampling goes back in time, from T to 0.
+    return [k * (T // steps) for k in reversed(range(steps))]
+    return [round(T * k / steps) for k in reversed(range(steps))]
+        The grid doesn't begin at T. The model never sees T, so it takes pure noise for something
+        cleaner.
+    range(steps + 1) -> range(steps)
+        The grid stops before 0, where noise is left. End in 0.
+    return [round(t) for t in torch.linspace(T, 0, steps).tolist()]
+    return [round(t) for t in torch.linspace(T, 1, steps).tolist()]
+        There are `steps` times, but n steps have n + 1 ends.
+    return [T - k * round(T / steps) for k in range(steps)] + [0]
+    return [T - k * (T // steps) for k in range(steps)] + [0]
+    return [T - k * (T // steps) for k in range(steps + 1)]
+        Round each time by itself, not the stride between them.
+    round( -> int(
+    round( -> math.ceil(
+        Round each time to the nearest whole number, neither down nor up.
+    """,
 )
 def time_grid(T, steps):
     """The steps + 1 times from T down to 0, evenly spaced."""
@@ -149,13 +150,13 @@ def slerp(a, b, w):
 
 def _masked() -> list[tuple]:
     x_s, x0, noise = _images(3)
-    here = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
-    here[..., 2:6, 1:5] = True
+    here = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    here[0, :, 2:6, 1:5] = here[1, :, 3:, :2] = True
     long = dc.linear_schedule(1000)
     return [
         (x_s, x0, here.float(), 400, noise, long),
         (x_s, x0, here, 400, noise, long),
-        (x_s[:1], x0[:1], ~here, 3, noise[:1], dc.cosine_schedule(50)),
+        (x_s[:1], x0[:1], ~here[:1], 3, noise[:1], dc.cosine_schedule(50)),
     ]
 
 

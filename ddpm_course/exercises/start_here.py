@@ -23,13 +23,10 @@ PIXELS = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8)
     return images.float() / 128 - 1
         You divide by 128, so 255 becomes 0.992 instead of 1. Half of 255 is 127.5.
     return images * 2 / 255 - 1
-    return images * 2 / 255.0 - 1
     return (images - 128) / 127.5
         uint8 starts again at 0 after 255. Convert to float first and calculate then.
     return images.float() - 127.5
         You moved the middle to 0 but did not divide: the values reach ±127.5.
-    return images.float() / 127.5
-        The values run from 0 to 2. Subtract 1 to centre them.
     return images.float() / 255 - 0.5
         The values reach only ±0.5. The range should be 2 wide, so divide by 127.5.
     return images.float()
@@ -71,15 +68,17 @@ def to_unit(images):
     return ((x + 1) * 255).clamp(0, 255).to(torch.uint8)
     return ((x + 1) * 255).clamp(0, 255).round().to(torch.uint8)
         x + 1 runs from 0 to 2, so 255 is twice too much. Multiply by 127.5.
-    return ((x.clamp(-1, 1) + 1) * 128).int().to(torch.uint8)
     return ((x.clamp(-1, 1) + 1) * 128).clamp(0, 255).to(torch.uint8)
     return ((x.clamp(-1, 1) + 1) * 128).clamp(0, 255).round().to(torch.uint8)
+    return ((x.clamp(-1, 1) + 1) * 128).int().to(torch.uint8)
         You multiply by 128. That takes 1 to 256, one more than uint8 holds, so use 127.5.
     clamp(-1, 1) -> clamp(0, 1)
         Everything below 0 becomes one grey. You clip to [0, 1], but x starts at −1.
     return ((x.tanh() + 1) * 127.5).round().to(torch.uint8)
+    return ((x.tanh() + 1) * 127.5).to(torch.uint8)
         `tanh` also bends values inside [−1, 1]. Clipping leaves those as they are.
     return ((x - x.min()) / (x.max() - x.min()) * 255).round().to(torch.uint8)
+    return ((x - x.min()) / (x.max() - x.min()) * 255).to(torch.uint8)
         You stretch each batch to its own minimum and maximum. Scale by fixed numbers and clip.
     """,
 )
@@ -91,7 +90,7 @@ def to_uint8(x):
 @exercises.add(
     "How many images does the whole training run see, each counted as often as it is seen? They "
     "come in batches without a gap, and only the very last batch may be left unfilled.",
-    lambda: [(280, 8189, 128), (2, 64, 32), (3, 100, 32), (1, 10, 32), (10, 7169, 64), (7, 45, 4)],
+    lambda: [(280, 8189, 128), (2, 64, 32), (3, 100, 32), (1, 10, 32), (4, 50, 8), (7, 45, 4)],
     """
     return epochs * images // batch_size
     return round(epochs * images / batch_size)
@@ -109,6 +108,7 @@ def to_uint8(x):
     return epochs * images / batch_size
         You can't do part of a step, so round up.
     return epochs * images // batch_size + 1
+    return round(epochs * images / batch_size + 0.5)
         Where the batches come out even there is no step to add. Round up instead of adding 1.
     """,
 )

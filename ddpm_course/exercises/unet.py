@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddpm_course.exercises.checking import Exercises, randn
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn
 from ddpm_course.layers import ResidualBlock
 from ddpm_course.unet import UNet
 
@@ -25,7 +26,7 @@ def _filled(module: Any) -> Any:
 @exercises.add(
     "Make the n = dim/2 frequencies with `torch.exp`, multiply `t[:, None]` by them to get angles "
     "[B, n], and put sines and cosines side by side with `torch.cat`.",
-    lambda: [(torch.tensor([0, 1, 7, 500]), 8), (torch.tensor([999]), 6)],
+    lambda: [(torch.tensor([0, 1, 7, 500, 999]), 8), (torch.tensor([999]), 6)],
     """
     angle.sin(), angle.cos() -> angle.cos(), angle.sin()
         The cosines come first. Here all sines do.
@@ -90,7 +91,7 @@ def group_norm(x, groups):
 
 def _features() -> list[tuple]:
     linear = _filled(nn.Linear(6, 4))
-    h, emb = randn(2, 4, 3, 4), randn(2, 6, seed=1)
+    h, emb = randn(3, 4, 2, 4), 3 * randn(3, 6, seed=1)
     return [(h, emb, linear), (h[:1, :, :, :1], emb[:1], linear)]
 
 
@@ -122,7 +123,7 @@ def _blocks() -> list[tuple]:
     for channels in (8, 4):
         block = _filled(ResidualBlock(channels, 8, emb_dim=6, groups=2, dropout=0.0))
         block.dropout = nn.Tanh()  # which shows where it is called
-        probes.append((randn(2, channels, 4, 4), randn(2, 6, seed=1), block))
+        probes.append((2 * randn(3, channels, 4, 6), 3 * randn(3, 6, seed=1), block))
     return probes
 
 
@@ -170,12 +171,17 @@ def residual_block(x, emb, block):
     return shortcut + h
 
 
+def _queries() -> list[tuple]:
+    shapes = ((2, 2, 5, 4), (2, 1, 3, 6), (20, 1, 2, 7))  # 20² is too much for `exp` alone
+    return [
+        tuple(scale * randn(*shape, seed=seed) for seed in range(3)) for scale, *shape in shapes
+    ]
+
+
 @exercises.add(
     "`q @ k.mT` is [B, N, N]: the row of an asking pixel, a column for every other. Softmax over "
     "the last axis, then `@ v`.",
-    lambda: [
-        tuple(2 * randn(*shape, seed=seed) for seed in range(3)) for shape in ((2, 5, 4), (1, 3, 6))
-    ],
+    _queries,
     """
     dim=-1 -> dim=1
         Softmax runs over the asking pixels. The weights of *one* asking pixel, over the last axis,
