@@ -37,12 +37,6 @@ def _as_number(f: Callable) -> Callable:
         (_features(3000, 2)[:, :2], _features(3000, 3, 0.5)[:, :2]),
     ],
     """
-    return means.sum()
-        Only the means are compared. Two clouds with one centre can differ in width.
-    return stds.sum()
-        Only the widths are compared. What about the means?
-    .sum() -> .sum().sqrt()
-        This is the root of it. The Fréchet distance is used squared, as the FID is.
     a.mean(0) - b.mean(0) -> a.mean() - b.mean(); a.std(0) - b.std(0) -> a.std() - b.std(); \
     (means + stds).sum() -> means + stds
         Mean and width are taken over all values together. Give `mean` and `std` the dimension 0, so
@@ -73,8 +67,6 @@ def frechet_diagonal(a, b):
     (k.sum() - k.trace()) / (n * (n - 1)) -> k.mean()
         Each image is compared with itself, too. Leave the diagonal out, else the distance is above
         0 even between two samples of one kind.
-    (n * (n - 1)) -> n**2
-        The diagonal is set to 0 but still counted. Divide by N (N − 1).
     """,
     through=_as_number,
 )
@@ -114,20 +106,13 @@ def rows_per_class(labels, number, generator):
         (_features(5, 2)[:, :1].float(), 2.0, _features(5, 3)[:, :1].float(), 0.7),
     ],
     """
-    / math.log(2) ->
-        This is in nats. Divide by ln 2.
     .mean() ->
         There is one number per value. Take the mean over all.
-    variance_q / variance_p -> variance_p / variance_q; \
-    square() / variance_p -> square() / variance_q
-        q and p have swapped places. q is the first, and p's variance divides.
     square() / variance_p -> square() / variance_q
         The difference of the means is divided by q's variance. Divide by p's.
     variance_q / variance_p -> variance_q**2 / variance_p**2; \
     square() / variance_p -> square() / variance_p**2
         The variances are taken for standard deviations, and squared once more.
-    return square.mean() / 2 / math.log(2)
-        Only the means are compared. The variances differ, too.
     """,
 )
 def gaussian_bits(mean_q, variance_q, mean_p, variance_p):
@@ -149,8 +134,6 @@ def _distances() -> list[tuple]:
     "Booleans have a mean once they are `.double()`.",
     _distances,
     """
-    < held_out -> > held_out
-        This is the chance of being *farther*. Near means a *small* distance.
     below + equal / 2 -> below
         Ties do not count. Give them one half.
     below + equal / 2 -> below + equal

@@ -26,9 +26,6 @@ def _noise_step_probes() -> list[tuple]:
     "times x. `schedule.betas[t]` is β_t.",
     _noise_step_probes,
     """
-    math.sqrt(1 - beta) * x -> x
-        You add noise without shrinking the image first, so the variance would grow at every step.
-        Multiply x by √(1−β_t).
     beta = schedule.betas[t] -> beta = 1 - schedule.alphas_cumprod[t]
         You use ᾱ_t, which covers all t steps together. One step has β_t alone.
     """,
@@ -58,8 +55,6 @@ def noise_step(x, t, noise, schedule):
         You added the α_t up. Each step multiplies the rest, so take the product (`cumprod`).
     return alphas
         These are the single α_t. ᾱ_t is their product up to t.
-    return alphas.cumprod(0).sqrt()
-        These are √ᾱ_t, the factors of the image. ᾱ_t itself is the share of its variance.
     return torch.cat([torch.zeros(1), (1 - betas).cumprod(0)])
         ᾱ_0 is 0. Nothing is lost at t = 0, so it must be 1.
     """,
@@ -111,12 +106,9 @@ def q_sample(x0, t, noise, schedule):
     "and divide by its first value.",
     lambda: [(100, 0.008), (37, 0.1)],
     """
-    return f[:-1] / f[0]
     return f[1:] / f[0]
     return dc.cosine_schedule(T, s).alphas_cumprod[1:]
         There are T values, but t runs from 0 to T, so there must be T + 1.
-    return f
-        You did not divide by f(0). Do, so that ᾱ_0 is 1 and nothing is lost at t = 0.
     (u + s) / (1 + s) -> u
         s is not used. Without it β_1 is far smaller than a pixel's rounding.
     return dc.cosine_schedule(T, s).alphas_cumprod

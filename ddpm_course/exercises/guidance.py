@@ -36,15 +36,9 @@ def _guesses(*weights: float) -> list[tuple]:
     "through the two.",
     lambda: _guesses(3.0, 0.0, 1.0),
     """
-    return x0_with_y + scale * (x0_without - x0_with_y)
-        The two have swapped places. Start from the guess without label.
     return x0_with_y + scale * (x0_with_y - x0_without)
         This starts from the guess *with* label, so scale 0 would be conditional already. Some
         papers count like that; here 1 is the plain conditional guess.
-    (x0_with_y - x0_without) -> x0_with_y
-        The two are added. Guidance follows their *difference*.
-    return torch.lerp(x0_without.clamp(-1, 1), x0_with_y.clamp(-1, 1), scale)
-        Both are clipped before they are combined, so everything beyond 1 is lost.
     """,
 )
 def guide(x0_with_y, x0_without, scale):
@@ -70,10 +64,6 @@ def _densities() -> list[tuple]:
         `torch.trapezoid(values, grid)`.
     density * class_share**scale -> (density * class_share) ** scale
         The power is on both factors. Only p(y|x) has it.
-    density * class_share**scale -> density**scale * class_share
-        The power is on the density. It belongs to p(y|x).
-    class_share**scale -> class_share * scale
-        p(y|x) is multiplied by the scale. It is its power, since logarithms add.
     """,
 )
 def sharpened(density, class_share, scale, grid):
@@ -163,8 +153,6 @@ def within(plain, guided, low, high):
         This is the rescaled guess alone. Mix it with the guided one.
     return mix * x0_with_y + (1 - mix) * x0_guided
         You mix with the conditional guess. Mix the guided one with its rescaled self.
-    * wanted / has -> * (wanted / has) ** 2
-        You compare variances. Scale by standard deviations.
     """,
 )
 def rescaled(x0_guided, x0_with_y, mix):

@@ -38,9 +38,6 @@ def _pairs() -> list[tuple]:
     sqrt(abar_before) -> sqrt(abar); - beta) * (1 - abar_before) -> - beta) * (1 - abar)
         ᾱ_t stands where ᾱ_{t−1} belongs. √ᾱ_{t−1} on x_0 and 1−ᾱ_{t−1} on x_t are about one step
         before, `alphas_cumprod[t - 1]`.
-    betas[t] -> betas[t - 1]
-    betas[t] -> betas[t - 1]; / (1 - abar) * beta -> / (1 - abar) * schedule.betas[t].item()
-        You used β_{t−1}. `schedule.betas[t]` is β_t, because index 0 holds a 0 for clean data.
     math.sqrt(1 - beta) -> math.sqrt(abar)
         The weight of x_t has √ᾱ_t. x_t is one step away from x_{t−1}, so it is √α_t, with α_t =
         1−β_t.
@@ -76,8 +73,6 @@ def _gaussians() -> list[tuple]:
     "variances, and the −1 that makes it 0 for two equal Gaussians.",
     _gaussians,
     """
-    _1 / variance_2 -> _1**-1 * variance_2; ** 2 / variance_2 -> ** 2 / variance_1
-        This is KL(N_2 ‖ N_1), with the arguments swapped.
     _1 / variance_2 -> _1**2 / variance_2**2; ** 2 / variance_2 -> ** 2 / variance_2**2
         You squared the variances. They are σ² already.
     _1 / variance_2 -> _1**0.5 / variance_2**0.5; ** 2 / variance_2 -> ** 2 / variance_2**0.5
@@ -177,12 +172,8 @@ def _batches() -> list[tuple]:
         The factors don't line up with x0. t holds one time per row, so give them the shape [B, 1].
     net(x_t, t - 1) -> net(x_t, t)
         The network received t. It counts from 0, so it must receive t − 1.
-    net(x_t, t - 1) -> net(x_t, t + 1)
-        The network received t + 1. It counts from 0, so it must receive t − 1.
     net(x_t, t - 1) -> net(x0, t - 1)
         The network received the clean x0. It must see the noised x_t.
-    alphas_cumprod[t] -> alphas_cumprod[t - 1]
-        x_t is noised with ᾱ_{t−1}. Only the network counts from 0; read the schedule at t.
     predicted - noise -> predicted - x0
         The answer is compared with x0. The network predicts the noise.
     predicted - noise -> predicted - x_t

@@ -59,8 +59,6 @@ def ddpm_step(x_t, x0_hat, t, s, noise, schedule):
     """
     alphas_cumprod[s] -> alphas_cumprod[t - 1]
         You used t − 1 instead of s. Take ᾱ_s as it comes.
-    alphas_cumprod[s] -> alphas_cumprod[t]
-        This is x_t again. Compute eps with ᾱ_t, but put the image together with ᾱ_s.
     math.sqrt(1 - abar_s) -> math.sqrt(1 - abar_t)
         The second term keeps √(1−ᾱ_t), so none of the noise goes. Use √(1−ᾱ_s).
     return dc.q_posterior(x0_hat, x_t, t, s, schedule)[0]
@@ -126,16 +124,9 @@ def _noises() -> list[tuple]:
         image looks flat.
     theta = torch.acos( -> theta = (180 / math.pi) * torch.acos(
         The angle is in degrees. `sin` takes radians, as `acos` gives.
-    / (a.norm() * b.norm()) ->
-        `acos` got no cosine. a·b is one only after division by the lengths of a and b.
     return math.cos(w * math.pi / 2) * a + math.sin(w * math.pi / 2) * b
         θ is taken as 90°. Two noises only come near that, so measure it.
-    torch.acos( -> (
-        θ is not an angle yet. Take `acos` of the cosine.
-    sin(w * theta) * b) / torch -> sin(w * theta) * b * (a.norm() / b.norm())) / a.norm() / torch
-        The result has length 1. Divide by lengths only for the angle.
     (a * b).sum() / (a.norm() * b.norm()) -> torch.cosine_similarity(a, b)[:, None]
-    (a * b).sum() / (a.norm() * b.norm()) -> torch.cosine_similarity(a, b, dim=3)[..., None]
     (a * b).sum() / (a.norm() * b.norm()) -> torch.cosine_similarity(a, b)
     (a * b).sum() -> (a * b).sum((1, 2, 3), keepdim=True); \
     a.norm() * b.norm() -> a.norm(dim=(1, 2, 3), keepdim=True) * b.norm(dim=(1, 2, 3), keepdim=True)
@@ -169,10 +160,6 @@ def _masked() -> list[tuple]:
         The mask is inverted. Where it is 1, the image is known.
     known, x_s) -> x0_known, x_s)
         You paste the clean image. x_s is noisy, so bring x0_known to s first.
-    x0_known, s, -> x0_known, schedule.T,
-        The known part has the noise of t = T. x_s is at s.
-    known, x_s) -> (known + x_s) / 2, x_s)
-        You mix known and sampled half and half. Inside the mask only the known counts.
     return mask * known
         You keep nothing of x_s where the mask is 0. That part is being sampled.
     return dc.q_sample(torch.where(mask.bool(), x0_known, x_s), s, noise, schedule)
@@ -202,14 +189,10 @@ def _points() -> list[tuple]:
     "log density in x_t, then put x0_hat for x_0.",
     _points,
     """
-    return (x_t - math.sqrt(abar) * x0_hat) / (1 - abar)
-        The sign is wrong. This points to the noise, and the score points to the data.
     return (x_t - math.sqrt(abar) * x0_hat) / math.sqrt(1 - abar)
         This is eps. Change its sign and divide by √(1−ᾱ_t).
     / (1 - abar) -> / math.sqrt(1 - abar)
         This is −eps. Divide it by √(1−ᾱ_t) once more.
-    / (1 - abar) -> / (1 - abar) ** 1.5
-        This is −eps/(1−ᾱ_t), one division by √(1−ᾱ_t) too many.
     return x0_hat - x_t
         This is x0_hat − x_t, the way to the clean image, which is not yet a score.
     """,

@@ -25,22 +25,10 @@ PIXELS = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8)
     return images * 2 / 255 - 1
     return (images - 128) / 127.5
         uint8 starts again at 0 after 255. Convert to float first and calculate then.
-    return images.float() - 127.5
-        You moved the middle to 0 but did not divide: the values reach ±127.5.
-    return images.float() / 255 - 0.5
-        The values reach only ±0.5. The range should be 2 wide, so divide by 127.5.
-    return images.float()
-        You made floats, but they still run from 0 to 255.
-    return (images.float() / 127.5 - 1).to(torch.int8)
-        The result is whole numbers. Nearly all pixels belong somewhere between −1 and 1.
-    return 1 - images.float() / 127.5
-        Black and white are swapped. 0 is black and becomes −1.
     return (images.float() - images.min()) / (images.max() - images.min()) * 2 - 1
     return (images.float() - images.float().mean()) / images.float().std()
         One pixel value becomes different numbers in different batches. Scale by fixed numbers, not
         by a minimum, maximum or mean of the images that come.
-    return images.float() // 128 * 2 - 1
-        256 shades go in and 2 come out, because `//` throws the rest away.
     """,
 )
 def to_unit(images):
@@ -102,9 +90,6 @@ def to_uint8(x):
     return epochs * (images // batch_size)
         You drop the rest of each epoch. A batch goes on with the next epoch, so round once, at the
         end.
-    return math.ceil(images / batch_size)
-    return images // batch_size
-        You leave out the epochs. Every image is seen once in each of them.
     return epochs * images / batch_size
         You can't do part of a step, so round up.
     return epochs * images // batch_size + 1

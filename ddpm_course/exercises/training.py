@@ -99,9 +99,6 @@ def _batches() -> list[tuple]:
         `zero_grad` comes after `backward` and erases the gradient. Put it before.
     step() -> STEP(); loss.backward() -> optimizer.step(); optimizer.STEP -> loss.backward
         `step` comes before `backward`, without a gradient yet.
-    optimizer.step() -> for _ in range(2): optimizer.step()
-    loss.backward() -> (-loss).backward()
-        The weights moved, but not one step down the gradient of the loss.
     (net(x_t, t - 1) - noise) -> (net(x_t, t - 1) - x0)
         The answer is compared with x0. This network predicts the noise.
     net(x_t, t - 1) -> net(x0, t - 1)
@@ -136,10 +133,6 @@ def training_step(net, optimizer, x0, t, noise, schedule):
         At step 0 the rate is 0 and the step wasted. Count it in, as step + 1.
     min(1.0, (step + 1) / max(warmup_steps, 1)) -> (step + 1) / max(warmup_steps, 1)
         The rate goes on rising. After warm-up it stays at the full rate.
-    min(1.0, (step + 1) -> max(0.0, 1 - step
-        The rate falls during warm-up. It should rise, for random weights have wild gradients.
-    return learning_rate
-        It is the full rate from the first step on, when the gradients are at their wildest.
     (step + 1) / -> (step + 1) //
         The rate is 0 all through warm-up. `//` cuts fractions off, so use `/`.
     max(warmup_steps, 1) -> warmup_steps
@@ -174,18 +167,8 @@ def _gradients() -> list[tuple]:
         Where all gradients are 0 it divides by 0. Nothing should change there.
     if norm > longest else 1.0 -> if norm else 1.0
         You make short gradients longer, up to `longest`. Only longer ones should change.
-    ** 0.5 ->
-        The root is missing. You divide by the squared norm.
     g.square().sum().item() for g in gradients) ** 0.5 -> g.norm().item() for g in gradients)
         You add up norms. Over all it is the root of the sum of all squares.
-    sum(g.square().sum().item() for g in gradients) ** 0.5 -> max(g.norm() for g in gradients)
-        You take the norm of the longest tensor. Take one norm over all of them.
-    longest / norm if -> 1 / norm if
-        The norm over all comes out as 1. Multiply by `longest`.
-    return gradients
-        A gradient of norm 7 comes back unchanged, though longest = 3.5.
-    else 1.0 -> else 0.5
-        A gradient that is shorter than `longest` changes.
     """,
 )
 def clip_gradients(gradients, longest):
@@ -206,16 +189,10 @@ def _averages() -> list[tuple]:
     "a thousandth of the way to the weights. Do it for each pair of tensors.",
     _averages,
     """
-    decay * a + (1 - decay) * w -> (1 - decay) * a + decay * w
-        The shares are swapped. The average keeps `decay` of itself.
     decay * a + (1 - decay) * w -> (a + w) / 2
         This is the plain mean of the two, whatever `decay` is.
     decay * a + (1 - decay) * w -> w
         These are the weights of this step. Those of earlier ones are lost.
-    decay * a + (1 - decay) * w -> a
-        The average does not move.
-    decay * a + (1 - decay) * w -> a + w
-        You add the weights up, and a sum grows without end.
     decay * a + (1 - decay) * w -> 0.9 * a + 0.1 * w
         A decay of 0.9 is fixed here. Use `decay`.
     """,
