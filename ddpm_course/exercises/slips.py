@@ -3,6 +3,7 @@
 import ast
 import copy
 import inspect
+import operator
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -97,46 +98,32 @@ ROOTLESS = (
 
 def _of_arguments(solution: Callable) -> Iterator[tuple[Callable, str]]:
     names = list(inspect.signature(solution).parameters)
-
-    def after(change: Callable[[list], None]) -> Callable:
-        """The solution after a change of its list of arguments."""
-
-        def slipped(*given: Any) -> Any:
-            arguments = list(given)
-            change(arguments)
-            return solution(*arguments)
-
-        return slipped
-
     for k, name in enumerate(names):
         if "schedule" in names and name in ("t", "s", "level"):
-            for number, sign in ((-1, "−"), (1, "+")):
+            for shift, sign in ((-1, "− 1"), (1, "+ 1")):
                 yield (
-                    after(partial(_add, k, number)),
-                    f"You read the schedule at {name} {sign} 1 instead of {name}. Index 0 is for "
+                    partial(_with, k, partial(operator.add, shift), solution),
+                    f"You read the schedule at {name} {sign} instead of {name}. Index 0 is for "
                     "clean data, so no shift is needed.",
                 )
-        yield after(partial(_clip, k)), f"You clip `{name}` to [−1, 1]. {NOT_ITS_JOB}"
+        clipped = partial(_with, k, lambda value: value.clamp(-1, 1), solution)
+        yield clipped, f"You clip `{name}` to [−1, 1]. {NOT_ITS_JOB}"
         yield partial(_just, k), f"You return `{name}` as it came."
     for j, k in combinations(range(len(names)), 2):
         swapped = f"`{names[j]}` and `{names[k]}` have swapped places."
-        yield after(partial(_swap, j, k)), swapped
+        yield partial(_swapped, j, k, solution), swapped
 
 
-def _add(k: int, number: int, arguments: list) -> None:
-    arguments[k] = arguments[k] + number
+def _with(k: int, change: Callable, solution: Callable, *given: Any) -> Any:
+    return solution(*given[:k], change(given[k]), *given[k + 1 :])
 
 
-def _clip(k: int, arguments: list) -> None:
-    arguments[k] = arguments[k].clamp(-1, 1)
+def _swapped(j: int, k: int, solution: Callable, *given: Any) -> Any:
+    return solution(*given[:j], given[k], *given[j + 1 : k], given[j], *given[k + 1 :])
 
 
-def _swap(j: int, k: int, arguments: list) -> None:
-    arguments[j], arguments[k] = arguments[k], arguments[j]
-
-
-def _just(k: int, *arguments: Any) -> Any:
-    return arguments[k] + 0
+def _just(k: int, *given: Any) -> Any:
+    return given[k] + 0
 
 
 class _Replace(ast.NodeTransformer):
