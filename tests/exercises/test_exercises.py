@@ -163,19 +163,15 @@ def test_the_score_is_the_gradient_of_the_log_density():
 def noise_step(x, t, noise, schedule): ...
 
 
-def stub_with_docstring(x):
-    """What to do."""
-    ...  # YOUR CODE
-
-
 def stub_that_raises(x):
+    """What to do."""
     raise NotImplementedError
 
 
 REFERENCE = forward_noising.exercises.by_name["noise_step"].solution
 
 
-@pytest.mark.parametrize("stub", [noise_step, stub_with_docstring, stub_that_raises])
+@pytest.mark.parametrize("stub", [noise_step, stub_that_raises])
 def test_stubs_are_not_attempts(stub, capsys, monkeypatch):
     monkeypatch.setattr(stub, "__name__", "noise_step")
     assert forward_noising.check(stub) is REFERENCE
@@ -206,17 +202,29 @@ def test_a_right_answer_is_named_and_used(capsys):
     assert capsys.readouterr().out == "✓ noise_step: correct\n"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [lambda f: lambda *given: f(*given), functools.partial, lambda f: type("F", (), {
-        "__call__": lambda self, *given: f(*given)})()],
-)  # fmt: skip
-def test_an_answer_without_a_name_is_found_by_its_variable(kind, capsys):
+class AsModule(torch.nn.Module):
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, *given):
+        return self.f(*given)
+
+
+@pytest.mark.parametrize("kind", [lambda f: lambda *given: f(*given), functools.partial, AsModule])
+@pytest.mark.parametrize("call", ["check(noise_step)", "check(noise_step, 'noise_step')"])
+def test_an_answer_without_a_name_is_found_by_its_variable_or_named(kind, call, capsys):
     answer = kind(REFERENCE)
     cell = {"check": forward_noising.check, "noise_step": answer}
-    exec("noise_step = check(noise_step)", cell)
+    exec(f"noise_step = {call}", cell)
     assert cell["noise_step"] is answer
     assert capsys.readouterr().out == "✓ noise_step: correct\n"
+
+
+def test_renamed_parameters_are_refused_because_cells_call_by_keyword():
+    answer = lambda x, time, noise, schedule: x  # noqa: E731
+    why = forward_noising.exercises.verdict(answer, "noise_step").why
+    assert why.startswith("name its parameters (x, t, noise, schedule)")
 
 
 def test_unknown_exercises_are_named(monkeypatch):

@@ -91,8 +91,6 @@ WRONG = {
         => the result has shape (), and (4, 3) is expected
         """,
     "x0_from_eps": """
-        math.sqrt(1 - abar) * eps -> (1 - abar) * eps => A square root is missing
-        / math.sqrt(abar) -> / abar => A square root is missing
         math.sqrt(1 - abar) * eps -> (1 - abar) * eps; / math.sqrt(abar) -> / abar \
         => A square root is missing
         (x_t - math -> (x_t + math => `√(1 - ᾱ_t) * eps` has the wrong sign.
