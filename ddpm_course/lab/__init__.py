@@ -1,18 +1,25 @@
 """What only the notebooks use: figures, panels, example data, planted faults and probes."""
 
-from ddpm_course.lab.example_data import example_data, example_images, example_split
+from ddpm_course.lab.example_data import (
+    example_data,
+    example_flower,
+    example_images,
+    example_split,
+)
 from ddpm_course.lab.explorer import static_explorer
 from ddpm_course.lab.faults import Change
 from ddpm_course.lab.figures import (
-    COLOURS,
     bars,
     clouds,
     course_map,
+    figure,
     heatmap,
     histograms,
     image_rows,
     intervals,
+    label_lines,
     lines,
+    point_out,
     schedule_curves,
     show,
     show_animation,
@@ -25,11 +32,12 @@ from ddpm_course.lab.panels import (
 )
 from ddpm_course.lab.records import recorded
 from ddpm_course.lab.sampling_panels import GuidancePanel, SamplingPanel, level_explorer
+from ddpm_course.lab.style import COLOURS, INK, NAMES
 
 __all__ = [
-    "COLOURS", "Change", "GuidancePanel", "SamplingPanel", "bars", "clouds", "course_map",
-    "embedding_explorer", "example_data", "example_images", "example_split", "heatmap",
-    "histograms", "image_rows", "intervals", "level_explorer", "lines", "posterior_explorer",
-    "recorded", "schedule_curves", "schedule_explorer", "show", "show_animation",
-    "static_explorer", "trajectory_slider",
+    "COLOURS", "INK", "NAMES", "Change", "GuidancePanel", "SamplingPanel", "bars", "clouds",
+    "course_map", "embedding_explorer", "example_data", "example_flower", "example_images",
+    "example_split", "figure", "heatmap", "histograms", "image_rows", "intervals", "label_lines",
+    "level_explorer", "lines", "point_out", "posterior_explorer", "recorded", "schedule_curves",
+    "schedule_explorer", "show", "show_animation", "static_explorer", "trajectory_slider",
 ]  # fmt: skip

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from ddpm_course.data.flowers102 import flowers102
-from ddpm_course.data.images import ImageData
+from ddpm_course.data.images import ImageData, to_unit
 from ddpm_course.data.starter import starter
 from ddpm_course.data.subsets import draw_per_class, take
 from ddpm_course.rng import generator
+
+SUNFLOWER = 257  # of the starter set: the whole flower against a blue ground
 
 
 def example_root() -> Path:
@@ -39,6 +41,14 @@ def example_images(number: int, size: int) -> tuple[Tensor, str]:
     """A few images of `example_data`, always the same, u8[number,3,size,size], and its sentence."""
     data, source = example_data(size)
     return data.images[torch.randperm(len(data.images), generator=generator(0))[:number]], source
+
+
+def example_flower(size: int = 32) -> Tensor:
+    """The flower that leads through the course, a sunflower f[3,size,size] in [-1, 1].
+
+    Always the starter set's, never a photograph. It is generated at 32 pixels; larger is smoothed.
+    """
+    return to_unit(starter(example_root(), size).images[SUNFLOWER])
 
 
 def example_split(size: int) -> tuple[ImageData, ImageData, str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ddpm_course.data.grids import png_bytes
 from ddpm_course.diffusion import q_posterior, q_sample
-from ddpm_course.lab.figures import COLOURS
+from ddpm_course.lab.style import COLOURS
 from ddpm_course.lab.svg import Axes, drawing
 from ddpm_course.layers import SinusoidalTimeEmbedding
 from ddpm_course.rng import generator

@@ -10,7 +10,7 @@ from ddpm_course.data.flowers102 import download_flowers102, flowers102
 from ddpm_course.data.folder import whole_folder
 from ddpm_course.data.images import to_uint8, to_unit
 from ddpm_course.data.synthetic import SPECIES, synthetic_flowers
-from ddpm_course.lab.example_data import example_images
+from ddpm_course.lab.example_data import example_flower, example_images
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -337,3 +337,11 @@ def test_nothing_is_downloaded_into_a_folder_of_other_images(tmp_path, no_networ
     (tmp_path / "mine.JPG").touch()
     with pytest.raises(ValueError, match="holds images of its own, which `--data folder` learns"):
         download_flowers102(tmp_path)
+
+
+def test_the_leading_flower_is_never_a_photograph(linked_flowers, monkeypatch):
+    monkeypatch.setenv("DDPM_DATA_ROOT", str(linked_flowers))
+    starter_set = load_data("starter", "nowhere", 32)
+    sunflowers = starter_set.images[starter_set.labels == 53]
+    flower = to_uint8(example_flower(32))
+    assert any(torch.equal(flower, image) for image in sunflowers)

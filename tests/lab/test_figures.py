@@ -1,14 +1,17 @@
 """Figures show the numbers they were given."""
 
 import io
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from ddpm_course.data.images import to_uint8
 from ddpm_course.lab import figures
+from ddpm_course.lab.style import COLOURS, INK
 from ddpm_course.lab.svg import MARGIN, WIDTH, Axes, drawing
 from ddpm_course.schedules import cosine_schedule, linear_schedule
 
@@ -20,8 +23,8 @@ def displayed(monkeypatch):
     return shown
 
 
-def pixels(figure):
-    return np.asarray(figures._rendered(figure)).astype(int)
+def pixels(figure, dpi=100):
+    return np.asarray(figures._rendered(figure, dpi)).astype(int)
 
 
 def png(displayed_image):
@@ -32,11 +35,50 @@ def images(n, size=8):
     return torch.linspace(-1, 1, n * 3 * size * size).view(n, 3, size, size)
 
 
+def luminance(colour):
+    linear = np.array([(c + 0.055) ** 2.4 / 1.055**2.4 for c in to_rgb(colour)])  # all above 0.04
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+@pytest.mark.parametrize(("colour", "least"), [*((c, 3) for c in COLOURS.values()), (INK, 4.3)])
+def test_colours_are_readable_on_white_and_on_a_dark_page(colour, least):
+    """As WCAG asks of graphics; text comes as close to its 4.5 as any colour can on both."""
+    assert 1.05 / (luminance(colour) + 0.05) >= least
+    assert (luminance(colour) + 0.05) / (luminance("#111111") + 0.05) >= least
+
+
+# What the eye without one kind of cone sees, in linear RGB (Machado, Oliveira & Fernandes 2009).
+VISION = {
+    "usual": np.eye(3),
+    "protan": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deutan": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritan": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+@pytest.mark.parametrize("vision", VISION)
+@pytest.mark.parametrize(
+    "group",
+    [
+        ("x0", "x_t", "noise", "prediction", "floor"),
+        ("linear", "cosine", "sigmoid"),
+        ("ddpm", "ddim", "dpm_solver_pp_2m"),
+    ],
+)
+def test_colours_that_meet_in_a_figure_differ_for_every_eye(group, vision):
+    for one, other in combinations(group, 2):
+        seen = [
+            (np.clip(VISION[vision] @ np.array(to_rgb(COLOURS[name])) ** 2.2, 0, 1)) ** (1 / 2.2)
+            for name in (one, other)
+        ]
+        assert np.linalg.norm(seen[0] - seen[1]) > 0.1, (one, other)
+
+
 @pytest.mark.parametrize("titles", [None, ["a", "b"]])
 def test_image_rows_show_every_pixel_as_a_square(titles):
-    rows = {"one": images(2), "two": -images(2)}
-    drawn = pixels(figures.image_rows(rows, titles, scale=4))
-    top, gap, left = (24 if titles else 2), 6, 12 + 10 * 3
+    rows = {"": images(2), " ": -images(2)}
+    drawn = pixels(figures.image_rows(rows, titles, scale=4))[..., :3]
+    top, gap, left = (26 if titles else 2), 6, drawn.shape[1] - 2 * 38
     for r, row in enumerate(rows.values()):
         for c, image in enumerate(to_uint8(row).permute(0, 2, 3, 1).numpy()):
             y, x = top + r * (32 + gap), left + c * (32 + gap)
@@ -44,18 +86,34 @@ def test_image_rows_show_every_pixel_as_a_square(titles):
             assert np.abs(centres - image).max() <= 1
 
 
-def test_images_are_128_pixels_wide_by_default():
-    drawn = pixels(figures.image_rows({"": images(1, 32)}))
-    assert drawn.shape[:2] == (2 + 128 + 6, 12 + 128 + 6)
+def test_images_are_at_least_128_pixels_wide_by_default():
+    for size, tile in ((32, 128), (24, 144)):
+        drawn = pixels(figures.image_rows({"": images(1, size)}))
+        assert drawn.shape[:2] == (2 + tile + 6, 12 + tile + 6)
 
 
-def test_show_keeps_alternative_text_and_pixels_in_256_colours(displayed):
-    figure = figures.image_rows({"": images(3)})
+def test_every_name_of_a_row_has_room():
+    short, long = (figures.image_rows({name: images(1)}) for name in ("", "DDPM, 100 steps"))
+    assert 90 < pixels(long).shape[1] - pixels(short).shape[1] < 150
+
+
+def test_numbers_stand_on_their_images():
+    numbers = {"b": ["12 dB", "9 dB"]}
+    axes = figures.image_rows({"a": images(2), "b": images(2)}, numbers=numbers).axes
+    written = [[text.get_text() for text in axis.texts] for axis in axes]
+    assert written == [[], [], ["12 dB"], ["9 dB"]]
+
+
+def test_show_keeps_text_size_ground_and_pixels_in_256_colours(displayed):
+    figure = figures.image_rows({"": images(3)}, headline="From dark to light")
     figures.show(figure, alt="Three images, from dark to light.")
     [shown] = displayed
     assert shown.alt == "Three images, from dark to light."
+    assert shown.width == png(shown).width // 2 == 12 + 3 * 134
     assert png(shown).mode == "P"
-    assert np.abs(np.asarray(png(shown).convert("RGB")) - pixels(figure)).mean() < 3
+    stored = np.asarray(png(shown).convert("RGBA")).astype(int)
+    assert stored[-1, -1, 3] == 0
+    assert np.abs(stored - pixels(figure, 200))[stored[..., 3] > 0].mean() < 3
 
 
 def test_an_animation_has_all_frames_and_pauses_at_the_last(displayed):
@@ -67,14 +125,22 @@ def test_an_animation_has_all_frames_and_pauses_at_the_last(displayed):
     for k, frame in enumerate(frames):
         film.seek(k)
         durations.append(film.info["duration"])
-        assert np.abs(np.asarray(film.convert("RGB")) - pixels(frame)).mean() < 16
+        assert np.abs(np.asarray(film.convert("RGBA")) - pixels(frame)).mean() < 3
     assert durations == [70] * 5 + [2500]
 
 
-def test_an_animation_can_be_made_of_images(displayed):
-    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+def test_an_animation_can_be_made_of_images_of_several_widths(displayed):
+    frames = [Image.new("RGB", (width, 9), colour) for width, colour in ((9, "red"), (6, "blue"))]
     figures.show_animation(frames, alt="Red, then blue.")
-    assert png(displayed[0]).convert("RGB").getpixel((4, 4)) == (255, 0, 0)
+    film = png(displayed[0])
+    assert film.convert("RGBA").getpixel((0, 4)) == (255, 0, 0, 255)
+    film.seek(1)
+    assert film.convert("RGBA").getpixel((8, 4)) == (0, 0, 255, 255)
+    assert film.convert("RGBA").getpixel((0, 4))[3] == 0
+
+
+def names_of(axis):
+    return [text.get_text() for text in axis.texts]
 
 
 def test_lines_show_their_values_and_hide_labels_with_an_underscore():
@@ -82,13 +148,42 @@ def test_lines_show_their_values_and_hide_labels_with_an_underscore():
     panels = {"left": left, "right": {"_a": ([1, 4], [2, 2])}}
     figure = figures.lines(panels, xlabel="t", colours={"a": "#123456"}, ylim=(0, 5))
     left, right = figure.axes
-    assert [axis.get_title() for axis in figure.axes] == ["left", "right"]
+    assert [axis.get_title("left") for axis in figure.axes] == ["left", "right"]
     assert left.get_xlabel() == "t"
     assert left.get_ylim() == (0, 5)
     assert left.lines[0].get_xydata().tolist() == [[0, 3], [1, 1], [2, 2]]
     assert left.lines[0].get_color() == right.lines[0].get_color() == "#123456"
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["a"]
-    assert right.get_legend() is None
+    assert (names_of(left), names_of(right)) == (["a"], [])
+
+
+def test_a_label_decides_colour_and_spelling():
+    [axis] = figures.lines({"": {"dpm_solver_pp_2m": ([0, 1], [0, 1])}}).axes
+    assert axis.lines[0].get_color() == axis.texts[0].get_color() == COLOURS["dpm_solver_pp_2m"]
+    assert names_of(axis) == ["DPM-Solver++"]
+
+
+def test_labels_at_one_end_move_apart_and_stay_inside():
+    curves = {name: ([0, 1], [1, end]) for name, end in (("a", 0), ("b", 0), ("c", -9))}
+    [axis] = figures.lines({"": curves}, ylim=(0, 1)).axes
+    ends = [text.xy for text in axis.texts]
+    assert ends == [(1, 0)] * 3
+    heights = sorted(text.xyann[1] for text in axis.texts)
+    assert heights[0] >= 5
+    assert np.diff(heights).min() > 13
+
+
+def test_labels_can_stand_above_the_peaks():
+    curve = ([0, 1, 2], [0, 3, 1])
+    [axis] = figures.lines({"": {"a": curve}}, labels="peak").axes
+    assert axis.texts[0].xy == (1, 3)
+    assert axis.texts[0].get_verticalalignment() == "bottom"
+
+
+def test_a_point_is_ringed_and_its_conclusion_beside_it():
+    _, axis = figures.figure(3, 3)
+    figures.point_out(axis, "half is left", (2, 0.5), offset=(-20, 10))
+    assert axis.lines[-1].get_xydata().tolist() == [[2, 0.5]]
+    assert (names_of(axis), axis.texts[0].get_ha()) == (["half is left"], "right")
 
 
 def test_a_logarithmic_axis_has_whole_numbers():
@@ -100,10 +195,11 @@ def test_schedule_curves_are_those_of_the_schedules():
     schedules = {"linear": linear_schedule(50), "cosine": cosine_schedule(20)}
     left, right = figures.schedule_curves(schedules).axes
     for line, log, (name, schedule) in zip(left.lines, right.lines, schedules.items(), strict=True):
-        assert line.get_label() == name
+        assert line.get_color() == log.get_color() == COLOURS[name]
         np.testing.assert_allclose(line.get_ydata(), schedule.alphas_cumprod)
         np.testing.assert_allclose(log.get_ydata(), schedule.log_snr[1:])
         assert line.get_xdata()[-1] == 1
+    assert names_of(right) == ["linear", "cosine"]
 
 
 def test_histograms_count_the_values():
@@ -118,6 +214,16 @@ def test_clouds_hold_their_points():
     [axis] = figures.clouds({"data": points}, ["red"]).axes
     assert axis.collections[0].get_offsets().tolist() == points.tolist()
     assert axis.get_xlim() == (-2.5, 2.5)
+
+
+def test_clouds_have_a_ghost_behind_them():
+    points, ghost = torch.zeros(1, 2), torch.ones(3, 2)
+    for axis in figures.clouds({"a": points, "b": points}, ["red"] * 2, ghost=ghost).axes:
+        behind, before = axis.collections
+        assert (behind.get_offsets().tolist(), before.get_offsets().tolist()) == (
+            ghost.tolist(),
+            points.tolist(),
+        )
 
 
 def test_a_heatmap_is_white_at_0():
@@ -139,7 +245,7 @@ def test_intervals_show_mean_and_spread_and_mark_real_images():
         "ours": {"kernel": {"mean": 2.0, "std": 0.25}},
     }
     [axis] = figures.intervals(rows, ["kernel"]).axes
-    assert axis.get_title() == "kernel distance"
+    assert axis.get_title("left") == "kernel distance"
     assert [label.get_text() for label in axis.get_yticklabels()] == ["real", "ours"]
     _, ours = axis.containers
     assert ours[0].get_xydata().tolist() == [[2, 1]]
@@ -148,9 +254,10 @@ def test_intervals_show_mean_and_spread_and_mark_real_images():
 
 
 def test_the_course_map_has_every_notebook_with_its_hours():
-    figure = figures.course_map({"00 start": 0.2, "01 noise": 1.5, "02 net": 2})
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["00\nstart\n0.2 h", "01\nnoise\n1.5 h", "02\nnet\n2 h"]
+    first, *_, empty = figures.course_map({"00 start": 0.2, "01 noise": 1.5, "02 net": 2}).axes
+    assert names_of(first) == ["00", "0.2 h", "start"]
+    assert first.images
+    assert names_of(empty) == []
 
 
 def test_a_drawing_puts_its_points_where_they_belong():
