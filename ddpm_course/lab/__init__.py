@@ -6,7 +6,6 @@ from ddpm_course.lab.example_data import (
     example_images,
     example_split,
 )
-from ddpm_course.lab.explorer import static_explorer
 from ddpm_course.lab.faults import Change
 from ddpm_course.lab.figures import (
     bars,
@@ -31,13 +30,13 @@ from ddpm_course.lab.panels import (
     trajectory_slider,
 )
 from ddpm_course.lab.records import recorded
-from ddpm_course.lab.sampling_panels import GuidancePanel, SamplingPanel, level_explorer
+from ddpm_course.lab.sampling_panels import GuidancePanel, LevelPanel, SamplingPanel
 from ddpm_course.lab.style import COLOURS, INK, NAMES
 
 __all__ = [
-    "COLOURS", "INK", "NAMES", "Change", "GuidancePanel", "SamplingPanel", "bars", "clouds",
-    "course_map", "embedding_explorer", "example_data", "example_flower", "example_images",
-    "example_split", "figure", "heatmap", "histograms", "image_rows", "intervals", "label_lines",
-    "level_explorer", "lines", "point_out", "posterior_explorer", "recorded", "schedule_curves",
-    "schedule_explorer", "show", "show_animation", "static_explorer", "trajectory_slider",
+    "COLOURS", "INK", "NAMES", "Change", "GuidancePanel", "LevelPanel", "SamplingPanel", "bars",
+    "clouds", "course_map", "embedding_explorer", "example_data", "example_flower",
+    "example_images", "example_split", "figure", "heatmap", "histograms", "image_rows",
+    "intervals", "label_lines", "lines", "point_out", "posterior_explorer", "recorded",
+    "schedule_curves", "schedule_explorer", "show", "show_animation", "trajectory_slider",
 ]  # fmt: skip

@@ -12,7 +12,6 @@ from PIL import Image
 from ddpm_course.data.images import to_uint8
 from ddpm_course.lab import figures
 from ddpm_course.lab.style import COLOURS, INK
-from ddpm_course.lab.svg import MARGIN, WIDTH, Axes, drawing
 from ddpm_course.schedules import cosine_schedule, linear_schedule
 
 
@@ -258,15 +257,3 @@ def test_the_course_map_has_every_notebook_with_its_hours():
     assert names_of(first) == ["00", "0.2 h", "start"]
     assert first.images
     assert names_of(empty) == []
-
-
-def test_a_drawing_puts_its_points_where_they_belong():
-    curve = ([0, 5, 10], [-1, 0, 9], "red")
-    svg = drawing([Axes("a < b", [curve], (0, 10), (-1, 1), mark=(5, 0, "blue"))], "this & that")
-    right, bottom = WIDTH - MARGIN, 190 - MARGIN
-    assert f'points="{MARGIN}.0,{bottom}.0 {WIDTH / 2},95.0 {right}.0,{MARGIN}.0"' in svg
-    assert f'<circle cx="{WIDTH / 2}" cy="95.0"' in svg
-    for text in ("a &lt; b", 'aria-label="this &amp; that"', ">0<", ">10<"):
-        assert text in svg
-    named = Axes("", [curve], (0, 10), (-1, 1), x_names=("early", "late"))
-    assert all(f">{name}<" in drawing([named, named], "") for name in ("early", "late"))
