@@ -10,7 +10,6 @@ from ddpm_course.lab.faults import Change
 from ddpm_course.lab.figures import (
     bars,
     clouds,
-    course_map,
     figure,
     heatmap,
     histograms,
@@ -23,20 +22,21 @@ from ddpm_course.lab.figures import (
     show,
     show_animation,
 )
+from ddpm_course.lab.live import watch
 from ddpm_course.lab.panels import (
     embedding_explorer,
     posterior_explorer,
     schedule_explorer,
-    trajectory_slider,
+    scrubber,
 )
 from ddpm_course.lab.records import recorded
-from ddpm_course.lab.sampling_panels import GuidancePanel, LevelPanel, SamplingPanel
+from ddpm_course.lab.sampling_panels import GuidancePanel, SamplingPanel
 from ddpm_course.lab.style import COLOURS, INK, NAMES
 
 __all__ = [
-    "COLOURS", "INK", "NAMES", "Change", "GuidancePanel", "LevelPanel", "SamplingPanel", "bars",
-    "clouds", "course_map", "embedding_explorer", "example_data", "example_flower",
+    "COLOURS", "INK", "NAMES", "Change", "GuidancePanel", "SamplingPanel", "bars",
+    "clouds", "embedding_explorer", "example_data", "example_flower",
     "example_images", "example_split", "figure", "heatmap", "histograms", "image_rows",
     "intervals", "label_lines", "lines", "point_out", "posterior_explorer", "recorded",
-    "schedule_curves", "schedule_explorer", "show", "show_animation", "trajectory_slider",
+    "schedule_curves", "schedule_explorer", "scrubber", "show", "show_animation", "watch",
 ]  # fmt: skip

@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
-from PIL import Image
 from torch import Tensor
 
 from ddpm_course.data.grids import image_grid
 from ddpm_course.data.images import to_uint8
-from ddpm_course.diffusion import q_posterior, q_sample
-from ddpm_course.lab.figures import image_rows, lines, show
+from ddpm_course.diffusion import q_sample
+from ddpm_course.lab.figures import DPI, image_rows, lines, rendered, show
 from ddpm_course.lab.style import COLOURS
 from ddpm_course.layers import SinusoidalTimeEmbedding
 from ddpm_course.rng import generator
@@ -31,7 +30,7 @@ from ddpm_course.schedules import NoiseSchedule, linear_schedule
 
 PAGES = Path(__file__).parent / "html"
 HIDE_STILL = """<style>
-  .jp-OutputArea-child:has(.lab-panel) + .jp-OutputArea-child, .output:has(.lab-panel) + .output
+  .jp-OutputArea-child:has(.lab-panel) + .jp-OutputArea-child, .cell_output > :has(.lab-panel) + *
   { display: none; }
 </style>"""
 """Hides the stored figure after a live panel. Where scripts are removed, so is this."""
@@ -88,21 +87,15 @@ def posterior_explorer(schedule: NoiseSchedule) -> None:
     """Display controls for t and the numbers x_0 and x_t. Shows the two Gaussians whose product is
     the posterior q(x_{t-1} | x_t, x_0), and that product.
     """
-    abar, beta, t = schedule.alphas_cumprod, schedule.betas, schedule.T // 2
-    x0, x_t = torch.tensor([1.0], dtype=torch.float64), torch.tensor([-0.4], dtype=torch.float64)
-    mean, variance = q_posterior(x0, x_t, t, t - 1, schedule)
-    grid, alpha = np.linspace(-3, 3, 400), float(1 - beta[t])
-
-    def gaussian(mean: float, variance: float):
-        return grid, np.exp(-((grid - mean) ** 2) / (2 * variance)) / np.sqrt(variance)
-
-    curves = {
-        "given $x_0$": gaussian(float(abar[t - 1].sqrt() * x0), float(1 - abar[t - 1])),
-        "given $x_t$": gaussian(x_t.item() / alpha**0.5, (1 - alpha) / alpha),
-        "given both": gaussian(mean.item(), float(variance)),
-    }
+    abar, t, x = schedule.alphas_cumprod, schedule.T // 2, torch.linspace(-3, 3, 400)
+    before, alpha = abar[t - 1], abar[t] / abar[t - 1]
+    given_x0 = torch.exp(-((x - before.sqrt()) ** 2) / (2 * (1 - before)))
+    given_x_t = torch.exp(-((alpha.sqrt() * x + 0.4) ** 2) / (2 * (1 - alpha)))
+    both = given_x0 * given_x_t
+    curves = {"given $x_0$": given_x0, "given $x_t$": given_x_t, "given both": both / both.max()}
     colours = dict(zip(curves, (COLOURS[c] for c in ("x0", "x_t", "prediction")), strict=True))
-    still = lines({"": curves}, xlabel="$x_{t-1}$", colours=colours, labels="peak", yticks=[])
+    panel = {"": {name: (x, y) for name, y in curves.items()}}
+    still = lines(panel, xlabel="$x_{t-1}$", colours=colours, labels="peak", yticks=[])
     data = {"alphas_cumprod": abar.tolist()}
     _display("posterior", data, still, "Two Gaussians, and their narrower product between them.")
 
@@ -119,27 +112,37 @@ def embedding_explorer() -> None:
     _display("embedding", {}, still, "Similarity to t = 400: a peak of 1 there, ripples around it.")
 
 
-def trajectory_slider(trajectory: Sequence[tuple[int, Tensor, Tensor]], most: int = 40) -> None:
-    """Display a slider along a trajectory of (t, x_t, x̂_0), images f[B,3,S,S], and play it.
+def scrubber(
+    frames: Mapping[str, Sequence[Tensor | Figure]],
+    names: Sequence[str] = ("",),
+    alt: str = "The last of the frames that the slider shows.",
+    most: int = 40,
+) -> None:
+    """Display a slider over stored frames that also plays them. It needs no kernel.
 
-    At most `most` of its stops are stored, evenly spread.
+    frames[caption] holds what that frame shows, one entry per name: images f[B,3,S,S] in [-1, 1],
+    or figures. Names are HTML, such as "x<sub>t</sub>". At most `most` frames are stored, evenly
+    spread, and the last one is the still that `alt` describes.
     """
-    kept = np.linspace(0, len(trajectory) - 1, min(most, len(trajectory))).round().astype(int)
-    stops = [trajectory[k] for k in kept]
-    frames = [{"caption": f"t = {t}", "images": [_webp(x), _webp(x0)]} for t, x, x0 in stops]
-    names = ["x<sub>t</sub>, the sample so far", "x̂<sub>0</sub>, the network's prediction"]
-    shown = [stops[k * (len(stops) - 1) // 5] for k in range(6)]
-    rows = {
-        "$x_t$": torch.stack([x[0] for _, x, _ in shown]),
-        r"$\hat{x}_0$": torch.stack([x0[0] for _, _, x0 in shown]),
+    kept = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    stored = [list(frames.items())[k] for k in kept]
+    data = {
+        "frames": [{"caption": text, "images": [*map(_webp, shown)]} for text, shown in stored],
+        "names": names,
     }
-    still = image_rows(rows, [f"$t = {t}$" for t, _, _ in shown])
-    data = {"frames": frames, "names": names, "width": 128 * len(stops[0][1])}
-    _display("frames", data, still, "A sample and its prediction at six times.")
+    last = stored[-1][1]
+    tensors = {" " * k: each for k, each in enumerate(last) if isinstance(each, Tensor)}
+    still = image_rows(tensors) if tensors else last[-1]
+    _display("frames", data, still, alt)
 
 
-def _webp(x: Tensor) -> str:
+def _webp(shown: Tensor | Figure) -> dict[str, Any]:
+    """An image for a page, and how wide it is on the screen."""
+    if isinstance(shown, Figure):
+        image, width = rendered(shown, 2 * DPI), int(shown.get_figwidth() * DPI)
+    else:
+        image = image_grid(to_uint8(shown), columns=len(shown), tile=1)
+        width = len(shown) * (256 if len(shown) == 1 else 128)
     file = io.BytesIO()
-    images: Image.Image = image_grid(to_uint8(x), columns=len(x), tile=1)
-    images.save(file, format="webp", quality=80)
-    return base64.b64encode(file.getvalue()).decode()
+    image.save(file, format="webp", quality=80)
+    return {"data": base64.b64encode(file.getvalue()).decode(), "width": width}

@@ -10,19 +10,15 @@ import ipywidgets as w
 import torch
 from IPython.display import Image as DisplayImage
 from IPython.display import display
-from torch import Tensor
 
 from ddpm_course.data.flowers102 import species
 from ddpm_course.data.grids import png_bytes
-from ddpm_course.data.images import to_uint8, to_unit
-from ddpm_course.diffusion import Denoise, Denoiser, guided, q_sample
-from ddpm_course.evaluation.distances import psnr
+from ddpm_course.diffusion import Denoise, Denoiser, guided
 from ddpm_course.lab.panels import HIDE_STILL
 from ddpm_course.lab.style import NAMES
-from ddpm_course.rng import DOUBT, image_generators, randn
+from ddpm_course.rng import image_generators, randn
 from ddpm_course.samplers import SAMPLERS, usual_spacing
 from ddpm_course.schedules import timesteps
-from ddpm_course.super_resolution.model import LEVELS, downsampled, upscale
 
 STEPS = (5, 10, 15, 20, 50, 100, 250)
 TILE, SIDE, KEPT = 128, 256, 4
@@ -32,22 +28,7 @@ WIDE = w.Layout(flex="1 1 460px")  # the track of a slider is then at least 300 
 ROW = w.Layout(flex_flow="row wrap", grid_gap="8px 24px")
 
 
-class Panel(w.VBox):
-    """A box of controls and images. It stores a still image of itself in the notebook, which shows
-    where the panel can't be live: without a kernel, and in the book.
-    """
-
-    def still(self) -> bytes:
-        raise NotImplementedError
-
-    def _ipython_display_(self) -> None:
-        self.add_class("lab-panel")
-        sentence = "Run this cell to use the panel. This is its first result:"
-        display(self._repr_mimebundle_() | {"text/plain": sentence}, raw=True)
-        display(DisplayImage(self.still(), alt="The panel's first result."))
-
-
-class SamplingPanel(Panel):
+class SamplingPanel(w.VBox):
     """Controls for sampler, steps and seed. Shows x_t beside x̂_0 while it samples, and the last
     four results, each with the settings it was generated with.
 
@@ -111,8 +92,13 @@ class SamplingPanel(Panel):
         sampler = NAMES.get(self.sampler.value, self.sampler.value)
         return f"{sampler}, {self.steps.value} steps, seed {self.seed.value}"
 
-    def still(self) -> bytes:
-        return self.results.children[0].children[0].value
+    def _ipython_display_(self) -> None:
+        """Beneath the panel the newest result is stored, for a notebook that is opened again."""
+        self.add_class("lab-panel")
+        sentence = "Run this cell to use the panel. Its first result:"
+        display(self._repr_mimebundle_() | {"text/plain": sentence}, raw=True)
+        newest = self.results.children[0].children[0].value
+        display(DisplayImage(newest, alt=f"Generated with {self.settings()}."))
 
     def _start(self, _) -> None:
         self.button.disabled = True  # at once, so that a double click starts one task
@@ -196,48 +182,3 @@ def _image(width: int) -> w.Image:
 
 def _captioned(image: w.Image, caption: str) -> w.VBox:
     return w.VBox([image, w.HTML(caption)], layout=w.Layout(width=image.layout.width))
-
-
-class LevelPanel(Panel):
-    """Sliders for noise level and seed over one low-resolution image u8[3,S,S]. Shows the noisy
-    image that the upscaler is conditioned on, and its 4× larger sample in five steps.
-    """
-
-    def __init__(self, denoiser: Denoiser, small: Tensor):
-        self.denoiser, self.small = denoiser, small
-        self.level = w.IntSlider(max=LEVELS, step=10, description="level", layout=WIDE)
-        self.seed = w.IntSlider(max=9, description="seed", layout=WIDE)
-        self.condition, self.sampled = (_image(SIDE) for _ in range(2))
-        self.text = w.HTML()
-        left = _captioned(self.condition, "the noisy low-resolution image")
-        right = _captioned(self.sampled, "a sample, 4× larger in each dimension")
-        super().__init__(
-            [
-                w.HTML(HIDE_STILL),
-                w.HBox([self.level, self.seed], layout=ROW),
-                w.HBox([left, right], layout=ROW),
-                self.text,
-            ]
-        )
-        for slider in (self.level, self.seed):
-            slider.continuous_update = False  # sampling takes longer than a hand moves
-            slider.observe(self._redraw, "value")
-        self._redraw()
-
-    def still(self) -> bytes:
-        return self.sampled.value
-
-    def _redraw(self, change=None) -> None:
-        small, level, seed = self.small, self.level.value, self.seed.value
-        self.text.value = f"level {level}, seed {seed}: sampling …"
-        generators = image_generators(seed, 1, (DOUBT,), self.denoiser.device)
-        noise = randn((1, *small.shape), generators, device=self.denoiser.device).cpu()
-        noisy = q_sample(to_unit(small[None]), level, noise, self.denoiser.schedule)
-        large = upscale(self.denoiser, small[None], level=level, seed=seed, steps=5)
-        self.condition.value = png_bytes(noisy, SIDE)
-        self.sampled.value = png_bytes(to_unit(large), SIDE)
-        agreement = psnr(to_uint8(downsampled(to_unit(large))), small[None]).item()
-        self.text.value = (
-            f"level {level}, seed {seed}: downsampled again, the sample agrees with the "
-            f"low-resolution image to {agreement:.0f} dB"
-        )

@@ -201,7 +201,7 @@ def test_every_control_of_a_page_changes_what_it_shows(page):
         "schedule": panels.schedule_data(FLOWER),
         "posterior": {"alphas_cumprod": linear_schedule(10).alphas_cumprod.tolist()},
         "embedding": {},
-        "frames": {"frames": frames, "names": ["x"], "width": 128},
+        "frames": {"frames": frames, "names": ["x"]},
     }
     for name, values in data.items():
         open_panel(page, name, values)

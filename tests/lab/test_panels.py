@@ -12,10 +12,9 @@ from PIL import Image
 
 import ddpm_course as dc
 from ddpm_course.data.grids import png_bytes
-from ddpm_course.evaluation.distances import psnr
 from ddpm_course.lab import panels, sampling_panels
-from ddpm_course.lab.sampling_panels import GuidancePanel, LevelPanel, SamplingPanel
-from ddpm_course.rng import DOUBT
+from ddpm_course.lab.figures import figure
+from ddpm_course.lab.sampling_panels import GuidancePanel, SamplingPanel
 
 FLOWER = torch.linspace(-1, 1, 3 * 8 * 8).view(3, 8, 8)
 
@@ -29,23 +28,23 @@ def test_the_schedule_panel_receives_the_image_and_the_package_s_noise():
     assert (noise / 32 - exact).abs().max() <= 1 / 64
 
 
-TRAJECTORY = [(t, FLOWER[None] * t / 99, FLOWER[None]) for t in range(99, -1, -1)]
+FRAMES = {f"t = {t}": (FLOWER[None] * t / 99, FLOWER[None]) for t in range(99, -1, -1)}
 
 
-@pytest.mark.parametrize(
-    ("name", "show"),
-    [
-        ("schedule", lambda: panels.schedule_explorer(FLOWER)),
-        ("posterior", lambda: panels.posterior_explorer(dc.linear_schedule(10))),
-        ("embedding", panels.embedding_explorer),
-        ("frames", lambda: panels.trajectory_slider(TRAJECTORY)),
-    ],
-)
-def test_each_page_stands_in_a_frame_with_a_stored_figure_beneath(name, show, monkeypatch):
+PANELS = {
+    "schedule": lambda: panels.schedule_explorer(FLOWER),
+    "posterior": lambda: panels.posterior_explorer(dc.linear_schedule(10)),
+    "embedding": panels.embedding_explorer,
+    "frames": lambda: panels.scrubber(FRAMES, ["x", "y"]),
+}
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_each_page_stands_in_a_frame_with_a_stored_figure_beneath(name, monkeypatch):
     shown = []
     monkeypatch.setattr(panels, "display", shown.append)
     monkeypatch.setattr(panels, "show", lambda figure, alt: shown.extend([figure, alt]))
-    show()
+    PANELS[name]()
     frame, figure, alt = shown
     assert frame.data.startswith('<div><iframe class="lab-panel" srcdoc="')
     assert f'title="{name} panel"' in frame.data
@@ -55,16 +54,19 @@ def test_each_page_stands_in_a_frame_with_a_stored_figure_beneath(name, show, mo
     assert alt
 
 
-def test_a_trajectory_keeps_its_ends_and_at_most_so_many_stops(monkeypatch):
+def test_a_scrubber_keeps_its_ends_and_at_most_so_many_frames(monkeypatch):
     kept = []
     monkeypatch.setattr(panels, "_display", lambda name, data, *_: kept.append(data))
-    panels.trajectory_slider(TRAJECTORY, most=12)
-    [data] = kept
-    captions = [frame["caption"] for frame in data["frames"]]
+    panels.scrubber(FRAMES, ["x", "y"], most=12)
+    panels.scrubber({"a": [figure(3, 2)[0]]})
+    [images, figures] = [data["frames"] for data in kept]
+    captions = [frame["caption"] for frame in images]
     assert len(captions) == 12
     assert (captions[0], captions[-1]) == ("t = 99", "t = 0")
-    strip = Image.open(io.BytesIO(base64.b64decode(data["frames"][-1]["images"][1])))
-    assert strip.size == (8, 8)
+    for frames, size, width in ((images, (8, 8), 256), (figures, (600, 400), 300)):
+        stored = frames[-1]["images"][-1]
+        assert Image.open(io.BytesIO(base64.b64decode(stored["data"]))).size == size
+        assert stored["width"] == width
 
 
 @pytest.fixture
@@ -162,28 +164,3 @@ def test_guidance_panel_samples_its_species_with_guidance():
     denoise = dc.guided(panel.denoiser, torch.tensor([53, 53]), 3.0)
     x = dc.sample(denoise, (2, 3, 8, 8), panel.denoiser.schedule, steps=10)
     assert newest(panel) == (png_bytes(x, 128), "sunflower, guidance 3, DDIM, 10 steps, seed 0")
-
-
-def test_level_panel_shows_condition_sample_and_agreement():
-    net = dc.UNet(
-        (8, 16), (), mid_attention=False, blocks=1, in_channels=6, has_level=True, head_dim=8
-    )
-    denoiser = dc.Denoiser(randomise(net), dc.cosine_schedule(300), "v").eval()
-    small = dc.to_uint8(FLOWER)[None]
-    panel = LevelPanel(denoiser, small[0])
-
-    def check(at, k):
-        noise = dc.randn((1, 3, 8, 8), [dc.generator(k, 0, DOUBT)])
-        noisy = dc.q_sample(dc.to_unit(small), at, noise, denoiser.schedule)
-        large = dc.to_unit(dc.upscale(denoiser, small, level=at, seed=k, steps=5))
-        assert panel.condition.value == png_bytes(noisy, 256)
-        assert panel.sampled.value == panel.still() == png_bytes(large, 256)
-        agreement = psnr(dc.to_uint8(dc.downsampled(large)), small).item()
-        assert panel.text.value.startswith(f"level {at}, seed {k}: ")
-        assert panel.text.value.endswith(f"to {agreement:.0f} dB")
-
-    check(0, 0)
-    panel.level.value = 120
-    check(120, 0)
-    panel.seed.value = 3
-    check(120, 3)
