@@ -86,6 +86,7 @@ def _paletted(images: Sequence[Image.Image]) -> list[Image.Image]:
     pixels = np.stack([np.asarray(image) for image in images]).view(np.uint32)[..., 0]
     distinct, indices = np.unique(pixels, return_inverse=True)
     colours = distinct.view(np.uint8).reshape(-1, 4)
+    colours[colours[:, 3] == 0] = 0  # all that is transparent is one colour
     if len(colours) > 256:
         few = colours[:: 1 + len(colours) // 10_000].astype(float)
         with warnings.catch_warnings(action="ignore"):  # a colour that nothing needs does no harm
