@@ -77,14 +77,9 @@ WRONG = {
         => it's right in other cases, but not for T = 37, s = 0.1
         """,
     "same_snr": """
-        schedule.log_snr[t] -> schedule.log_snr[t - 1]
-            You read the schedule at t − 1 instead of t
-        return int((schedule.log_snr - other.log_snr[t]).abs().argmin())
-            `schedule` and `other` have swapped places
-        return float(distance.argmin())
-            it returned a float
-        return int((other.snr - schedule.snr[t]).argmin())
-            is
+        schedule.log_snr[t] -> schedule.log_snr[t - 1] => t − 1
+        return int((schedule.log_snr - other.log_snr[t]).abs().argmin()) => swapped places
+        return float(distance.argmin()) => it returned a float
         """,
     "beta_end_for": """
         return 0.02 => it returns 0.02 where 0.067404 is right
