@@ -222,13 +222,31 @@ WRONG = {
         return net(x, t)
             you call the UNet as a whole
         """,
-    "conv_parameters": """
-        + out_channels ->
-            `+ out_channels` is missing.
-        kernel**2 -> kernel
-            `kernel` lacks the power `2`.
-        return 1168
-            it's right in other cases, but not for in_channels = 5
+    "attention": """
+        / math.sqrt(q.shape[-1]) ->
+            You don't divide by `√(q.shape[-1])`.
+        q @ k.mT -> k @ q.mT
+            `q` and `k` have swapped places.
+        / math.sqrt(q.shape[-1]) -> / q.shape[-1]
+            A square root is missing
+        (scores.softmax(dim=-1) @ v) -> ((q @ k.mT).softmax(dim=-1) / math.sqrt(q.shape[-1]) @ v)
+            for heads = 1 value
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+            the result has shape
+        """,
+    "up_widths": """
+        return widths[::-1]
+            You return the right results in the wrong order.
+        return [[width] * (blocks + 1) for width in reversed(channels)]
+            These are the widths that leave the blocks
+        return [[128, 96], [96, 64]]
+            it's right in other cases, but not for blocks = 2
+        """,
+    "up_block": """
+        return block(x, skips, emb)
+            you call the UpBlock as a whole
+        return x.relu()
+            where
         """,
     "draw_times": """
         randint(1, T + 1 -> randint(0, T
@@ -537,14 +555,6 @@ WRONG = {
         x0 + dc.upsampled -> x0 + 0.5 * dc.upsampled
             where
         """,
-    "attention": """
-        / math.sqrt(q.shape[-1]) ->
-            You don't divide by `√(q.shape[-1])`.
-        math.sqrt(q.shape[-1]) -> q.shape[-1]
-            A square root is missing
-        q @ k.mT -> k @ q.mT
-            `q` and `k` have swapped places.
-        """,
     "slerp": """
         return (torch.sin((1 - w) * theta) * b + torch.sin(w * theta) * a) / torch.sin(theta)
             `a` and `b` have swapped places.
@@ -644,6 +654,9 @@ RIGHT = {
     "time_grid": "return [int(T * (steps - k) / steps + 0.5) for k in range(steps + 1)]",
     "keep_known": "return mask.float() * known + (1 - mask.float()) * x_s",
     "frechet_diagonal": "return float((means + stds).sum())",
-    "attention": "return torch.nn.functional.scaled_dot_product_attention(q, k, v)",
+    "attention": "scores.softmax(dim=-1) @ v -> "
+    "torch.nn.functional.scaled_dot_product_attention(q, k, v)",
+    "up_widths": "return tuple(tuple(inputs) for inputs in widths)",
+    "up_block": "reversed(skips) -> skips[::-1]",
     "block_mean": "return torch.nn.functional.avg_pool2d(large, 4)",
 }
