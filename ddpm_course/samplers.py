@@ -142,8 +142,8 @@ def sample(
     different purposes (`rng`). `progress` wraps the iterator of steps (`tqdm`, say); `options` go
     to the sampler (`eta`, `variance`). A denoiser with dropout must be in eval mode.
 
-    Raises ValueError for an unknown sampler or spacing, or steps outside 1..T, and TypeError for an
-    option that the sampler does not have.
+    Raises ValueError for an unknown sampler or spacing, steps outside 1..T, or NaN in the result,
+    and TypeError for an option that the sampler does not have.
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"Unknown sampler {sampler!r}: choose one of {', '.join(SAMPLERS)}.")
@@ -153,4 +153,9 @@ def sample(
     trajectory = SAMPLERS[sampler](denoise, x_T, schedule, ts, generators, **options)
     for _, x, _ in progress(trajectory):
         x_0 = x
+    if not x_0.isfinite().all():
+        raise ValueError(
+            "The images came out as NaN: the guidance scale is too large, the weights are damaged, "
+            "or bfloat16 is too coarse for them."
+        )
     return x_0

@@ -24,6 +24,18 @@ def test_the_command_line_starts_without_slow_imports():
     assert done.stdout.strip() == "none", done.stderr
 
 
+@pytest.mark.parametrize(("own", "expected"), [(None, "PASSIVE"), ("active", "active")])
+def test_waiting_threads_sleep_unless_the_user_decides(own, expected, monkeypatch):
+    """Set before torch loads, which alone makes it count."""
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_WAIT_POLICY", own)
+    code = "import os, sys, ddpm_course as dc; print('torch' in sys.modules, *os.environ.items())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("False")
+    assert f"('OMP_WAIT_POLICY', '{expected}')" in done.stdout
+
+
 @pytest.mark.parametrize(
     "unsafe",
     ["pickle.load", "torch.load(", "weights_only", "trust_remote_code", "eval(", "exec(",

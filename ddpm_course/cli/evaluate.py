@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tqdm import tqdm
-
 import ddpm_course as dc
 from ddpm_course.cli import options
 
@@ -43,12 +41,11 @@ class Evaluate:
 
     def run(self) -> None:
         from ddpm_course.pretrained.files import write_text
-        from ddpm_course.pretrained.weights import trained_on
-        from ddpm_course.training.setup import pick_device
+        from ddpm_course.training.setup import pick_device, stored_record
 
         if self.out:
             options.refuse_file(self.out, self.overwrite, "report.json")
-        options.at_least(1, per_class=self.per_class)
+        options.refuse_outside(1000, per_class=self.per_class)
         device = pick_device(self.device)
         denoiser = dc.load_pretrained(self.source).to(device)
         if denoiser.net.config["num_classes"] != 102:
@@ -56,17 +53,17 @@ class Evaluate:
                 "evaluate generates flowers by species: it needs a network of 102 classes, as "
                 "`train --conditional` makes from Flowers-102."
             )
-        if (learned := trained_on(self.source)) not in (None, "flowers102"):
+        learned = stored_record(dc.checkpoint_folder(self.source)).get("data")
+        if learned not in (None, "flowers102"):
             print(
                 f"{self.source} was trained on {learned}. If flowers of val are among those, they "
                 "are no longer held out, and nothing below counts.",
                 file=sys.stderr,
             )
         report = self._measure(denoiser, device)
-        print(format_report(report))
         if self.out:
             write_text(self.out, json.dumps(report, indent=1) + "\n")
-            print(f"The numbers are in {self.out}")
+        print(format_report(report))
 
     def _measure(self, denoiser: "dc.Denoiser", device: "torch.device") -> dict:
         """The settings, and every number of the report."""
@@ -86,7 +83,7 @@ class Evaluate:
         val = dc.flowers102(self.data_root, size, "val")
         names = tuple(UNSEEN) if self.features == "classifier" else (self.features,)
         judge, classifier = dc.Judge(val, train, names), load_classifier("all")
-        bar = partial(tqdm, total=self.steps, unit="step", dynamic_ncols=True)
+        bar = partial(options.progress_bar, total=self.steps, unit="step")
         with options.computing(self.precision, device, "add --device cpu"):
             generated = dc.draw_classes(denoiser, self.per_class, progress=bar, **way)
         bits = dc.bits_per_dim(denoiser, dc.spread(val, LIKELIHOOD), seed=self.seed).total

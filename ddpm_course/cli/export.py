@@ -17,5 +17,7 @@ class Export:
     def run(self) -> None:
         from ddpm_course.pretrained.diffusers_format import export_diffusers
 
+        str(self.to_diffusers).encode()  # raises for a name that is not UTF-8, as diffusers would
+        options.refuse_folder(self.to_diffusers)
         export_diffusers(self.to_diffusers, dc.load_pretrained(self.source))
         print(f"A DDPMPipeline in {self.to_diffusers}")

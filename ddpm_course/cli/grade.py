@@ -29,10 +29,10 @@ class Grade:
         if not self.handed_in:
             raise ValueError("There is nothing to grade: name the notebooks that were handed in.")
         options.refuse_file(self.out, self.overwrite, "grades.csv")
-        options.at_least(1, timeout=self.timeout)
+        options.refuse_outside(86_400, timeout=self.timeout)
         given = grading.read_notebook(self.given)
         rows = [("file", "exercise", "mark", "why", "answer")]
-        for path in tqdm(self.handed_in, unit="notebook", disable=None):
+        for path in options.progress_bar(self.handed_in, unit="notebook"):
             try:
                 theirs = grading.read_notebook(path)
             except (ValueError, OSError) as error:

@@ -4,9 +4,12 @@ import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from tqdm import tqdm
 from tyro.conf import FlagCreatePairsOff, arg
 
 if TYPE_CHECKING:
@@ -19,6 +22,8 @@ SamplerName = Literal["ddpm", "ddim", "dpm_solver_pp_2m"]
 SpacingName = Literal["trailing", "linspace", "leading", "logsnr"]
 SAMPLER: SamplerName = "dpm_solver_pp_2m"
 PrecisionName = Literal["auto", "fp32", "bf16"]
+
+progress_bar = partial(tqdm, dynamic_ncols=True, disable=None)  # None: only in a terminal
 
 Flag = FlagCreatePairsOff[bool]
 Source = Annotated[str, arg(name="from", help="Folder of a run, or name of a shipped checkpoint.")]
@@ -33,16 +38,18 @@ Precision = Annotated[
 Device = Annotated[str, arg(help="auto, cpu, cuda or mps.")]
 
 
-def command_line(*arguments: object) -> str:
-    """A command of `ddpm-course` to paste into a shell."""
-    return shlex.join(["ddpm-course", *map(str, arguments)])
+def command_line(*arguments: object, program: str = "ddpm-course") -> str:
+    """A command to paste into a shell."""
+    runner = ["uv", "run"] if "UV" in os.environ else []
+    return shlex.join([*runner, program, *map(str, arguments)])
 
 
-def at_least(least: int, **options: int) -> None:
-    """Raise ValueError for an option below `least`."""
+def refuse_outside(most: int, **options: int) -> None:
+    """Raise ValueError for an option that is not between 1 and `most`."""
     for name, value in options.items():
-        if value < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be {least} or more, not {value}.")
+        if not 1 <= value <= most:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} must be between 1 and {most}, not {value}.")
 
 
 def refuse_file(out: Path, overwrite: bool, example: str) -> None:
@@ -52,7 +59,7 @@ def refuse_file(out: Path, overwrite: bool, example: str) -> None:
         raise ValueError(f"--out names a {kind[1:].upper()} file, such as {example}, not {out}.")
     if out.exists() and not overwrite:
         raise ValueError(f"{out} exists: name another file, or add --overwrite.")
-    _refuse_parent(out)
+    refuse_unwritable(out)
 
 
 def refuse_folder(out: Path) -> None:
@@ -60,15 +67,22 @@ def refuse_folder(out: Path) -> None:
     from ddpm_course.pretrained.files import refuse_to_fill
 
     refuse_to_fill(out)
-    _refuse_parent(out)
+    refuse_unwritable(out / "file")
 
 
-def _refuse_parent(out: Path) -> None:
-    parent = next(folder for folder in out.absolute().parents if folder.exists())
-    if not parent.is_dir():
-        raise ValueError(f"{parent} is a file: name another folder for --out.")
-    if not os.access(parent, os.W_OK):
-        raise ValueError(f"{parent} may not be written to: name another folder for --out.")
+def refuse_unwritable(file: Path) -> None:
+    """Raise ValueError if `file` cannot be written, as a trial in a temporary folder shows."""
+    from ddpm_course.pretrained.files import write_text
+
+    path = file.absolute()
+    try:
+        parent = next(folder for folder in path.parents if folder.exists())
+        with TemporaryDirectory(prefix=".", dir=parent) as trial:
+            write_text(Path(trial) / path.relative_to(parent), "")
+    except OSError as error:
+        raise ValueError(
+            f"{file} cannot be written ({error.strerror}): choose another name or folder."
+        ) from error
 
 
 @contextmanager

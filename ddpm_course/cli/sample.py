@@ -5,12 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from tqdm import tqdm
 from tyro.conf import arg
 
 import ddpm_course as dc
 from ddpm_course.cli import options
 from ddpm_course.cli.options import Flag
+from ddpm_course.cli.species import species_label
+
+MOST = 100_000  # images in one call
 
 
 @dataclass
@@ -26,14 +28,15 @@ class Sample:
     steps: int = options.STEPS  # Network calls per image, 1 to T.
     spacing: options.Spacing = None
     eta: float | None = None  # Stochasticity of ddim, up to 1, which is as much as ddpm; None: 0.
-    label: int | None = None
-    """Class to generate, counted from 0. None: a random class per image, if the network has any."""
+    label: str | None = None
+    """Species to generate, by name or by number; `ddpm-course species` lists them. None: a random
+    class per image, if the network has any."""
     guidance: float | None = None
     """Scale of classifier-free guidance; 1 means none. None: 1.5 if the network has classes."""
     seed: int = 0  # Image k depends on (seed, k) alone.
-    enlarge: Annotated[Flag, arg(name="upscale")] = (
-        False  # Make images four times as wide and high.
-    )
+    enlarge: Annotated[
+        Flag, arg(name="upscale", help="Make images four times as wide and high.")
+    ] = False
     separate: Flag = False  # Write a PNG per image instead of one grid.
     overwrite: options.Overwrite = False
     batch_size: int = 128  # Most images computed at once, to fit memory.
@@ -55,17 +58,17 @@ class Sample:
             raise ValueError(f"{self.source} is an upscaler: use it with `upscale`.")
         if self.enlarge:
             refuse_larger(*denoiser.image_shape[1:])
-        self._check_label(denoiser.net.config["num_classes"])
+        label = self._label(denoiser.net.config["num_classes"])
         spacing = self.spacing or usual_spacing(self.sampler)
         settings: dict[str, Any] = {"sampler": self.sampler, "spacing": spacing}
         if self.eta is not None:
             settings["eta"] = self.eta
-        bar, batches = partial(tqdm, unit="step", dynamic_ncols=True), []
+        bar, batches = partial(options.progress_bar, unit="step"), []
         for first in range(0, self.number, self.batch_size):
             count = min(self.batch_size, self.number - first)
             with options.computing(self.precision, device, "choose a smaller --batch-size"):
                 x = dc.sample(
-                    self._conditioned(denoiser, first, count),
+                    self._conditioned(denoiser, label, first, count),
                     (count, *denoiser.image_shape),
                     denoiser.schedule,
                     steps=self.steps,
@@ -76,13 +79,7 @@ class Sample:
                     **settings,
                 )
             batches.append(x)
-        x = torch.cat(batches)
-        if not x.isfinite().all():
-            raise ValueError(
-                f"The images came out as NaN: the weights of {self.source} are damaged, or "
-                "bfloat16 is too coarse for them (--precision fp32)."
-            )
-        images = dc.to_uint8(x)
+        images = dc.to_uint8(torch.cat(batches))
         if self.enlarge:
             upscaler = dc.load_pretrained(options.UPSCALER).to(device)
             progress = partial(bar, desc="upscale", total=STEPS)
@@ -106,19 +103,29 @@ class Sample:
             options.refuse_folder(self.out)
         else:
             options.refuse_file(self.out, self.overwrite, "flowers.png")
-        options.at_least(1, number=self.number, batch_size=self.batch_size)
+        options.refuse_outside(MOST, number=self.number, batch_size=self.batch_size)
         if self.eta is not None and self.sampler != "ddim":
             raise ValueError("--eta belongs to the sampler ddim.")
 
-    def _check_label(self, classes: int | None) -> None:
-        """Raise ValueError for a label or guidance that a network of so many classes lacks."""
+    def _label(self, classes: int | None) -> int | None:
+        """The number of the label in a network of so many classes. Raises ValueError for a label or
+        guidance that the network lacks.
+        """
         if self.guidance is not None and not classes:
             raise ValueError("--guidance pulls towards a class, and this network has none.")
-        if self.label is not None and not 0 <= self.label < (classes or 0):
-            known = f"they run from 0 to {classes - 1}" if classes else "this network knows none"
-            raise ValueError(f"--label {self.label} is not a label of this network: {known}.")
+        if self.label is None:
+            return None
+        if not classes:
+            raise ValueError("--label chooses a class, and this network has none.")
+        try:
+            label = int(self.label)
+        except ValueError:
+            label = species_label(self.label, classes)
+        if not 0 <= label < classes:
+            raise ValueError(f"--label {label} is not between 0 and {classes - 1}.")
+        return label
 
-    def _conditioned(self, denoiser: "dc.Denoiser", first: int, count: int):
+    def _conditioned(self, denoiser: "dc.Denoiser", label: int | None, first: int, count: int):
         """The denoiser with labels and guidance filled in, for images first, first + 1, ..."""
         import torch
 
@@ -127,11 +134,11 @@ class Sample:
         classes = denoiser.net.config["num_classes"]
         if not classes:
             return denoiser
-        if self.label is None:
+        if label is None:
             draws = dc.image_generators(self.seed, count, (LABELS,), first=first)
             y = torch.cat([torch.randint(classes, (1,), generator=draw) for draw in draws])
         else:
-            y = torch.full((count,), self.label)
+            y = torch.full((count,), label)
         guidance = options.GUIDANCE if self.guidance is None else self.guidance
         y = y.to(denoiser.device)
         return denoiser.bind(y=y) if guidance == 1 else dc.guided(denoiser, y, guidance)

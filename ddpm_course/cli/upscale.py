@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from tqdm import tqdm
 from tyro.conf import arg
 
 import ddpm_course as dc
@@ -31,14 +30,14 @@ class Upscale:
         from PIL import Image
 
         from ddpm_course.data.grids import save_image
-        from ddpm_course.data.image_files import bytes_of, open_picture, size_of
+        from ddpm_course.data.image_files import bytes_of, open_image, size_of
         from ddpm_course.super_resolution.model import refuse_larger
         from ddpm_course.training.setup import pick_device
 
         options.refuse_file(self.out, self.overwrite, "flowers.png")
         remedy = "name an image with --in"
         refuse_larger(*size_of(self.image, remedy))
-        image = open_picture(self.image, remedy)
+        image = open_image(self.image, remedy)
         device = pick_device(self.device)
         denoiser = dc.load_pretrained(self.source).to(device)
         remedy = "choose a smaller image, or --device cpu"
@@ -50,7 +49,7 @@ class Upscale:
                 sampler=self.sampler,
                 steps=self.steps,
                 seed=self.seed,
-                progress=partial(tqdm, total=self.steps, unit="step", dynamic_ncols=True),
+                progress=partial(options.progress_bar, total=self.steps, unit="step"),
             )
         save_image(self.out, Image.fromarray(large.permute(1, 2, 0).numpy()))
         print(f"{image.width}×{image.height} → {large.shape[2]}×{large.shape[1]} in {self.out}")

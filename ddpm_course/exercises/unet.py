@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddpm_course.exercises.checking import Exercises, randn
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn
 from ddpm_course.layers import ResidualBlock
 from ddpm_course.unet import UNet
 
@@ -31,13 +32,8 @@ def _filled(module: Any) -> Any:
         The cosines come first. Here all sines do.
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
         Sines and cosines alternate. Here all sines come first, then all cosines.
-    / (n - 1) -> / n
-        The slowest frequency is too high. Divide k by n − 1, not by n, so that the last frequency
-        is 1/10000.
     exp(-math -> exp(math
         The frequencies grow to 10000. They must fall to 1/10000, so mind the sign.
-    t[:, None].float() -> t[:, None].float() / 1000
-        You divided t by 1000. Even the fastest frequency hardly moves then.
     """,
     tolerance=1e-4,
 )
@@ -65,8 +61,6 @@ def _images() -> list[tuple]:
         Stay within one image.
     groups, -1 -> x.shape[1], -1
         Every channel is normalised by itself. A group holds C / groups of them.
-    groups, -1 -> groups, x.shape[1] // groups, x[0, 0].numel()
-        Each pixel is normalised by itself. Take a group's pixels together.
     groups, -1 -> 1, -1
         All channels are one group, so `groups` is not used.
     unbiased=False -> unbiased=True
@@ -102,8 +96,6 @@ def _blocks() -> list[tuple]:
     "shift by time is `block.time_emb_proj(F.silu(emb))`, as [B, C, 1, 1].",
     _blocks,
     """
-    return h
-        The sum with x is missing. The block returns only f(x, t).
     shortcut + h -> x + h
         Where the channels change, x can't be added as it is. Use `conv_shortcut`.
     shortcut + h -> block.conv_shortcut(x) + h
@@ -115,10 +107,6 @@ def _blocks() -> list[tuple]:
         Time is added before `conv1`. It belongs right after it.
     norm1(x) -> norm1(x + block.time_emb_proj(F.silu(emb))[:, :, None, None]); h = h + -> _ = h +
         Time is added to x, before `norm1`. It belongs after `conv1`.
-    norm1(x))) -> norm1(x))); h = h + -> late =; block.norm2(h) -> block.norm2(h) + late
-        Time is added after `norm2`. It belongs right after `conv1`.
-    h = h + -> _ = h +
-        Time does not enter. Add it after `conv1`.
     F.silu(emb) -> emb
         `emb` goes into its linear layer without SiLU.
     F.silu(block.norm1(x)) -> block.norm1(F.silu(x)); \
@@ -126,9 +114,6 @@ def _blocks() -> list[tuple]:
         SiLU comes before the norm. The order is norm, SiLU, conv.
     block.dropout(F.silu(block.norm2(h))) -> F.silu(block.norm2(h))
         `dropout` is left out. It comes right before `conv2`.
-    conv2(block.dropout( -> dropout(block.conv2(
-    F.silu(block.norm1(x)) -> block.dropout(F.silu(block.norm1(x))); conv2(block.dropout( -> conv2((
-        `dropout` is not right before `conv2`.
     """,
     tolerance=1e-4,
 )

@@ -11,7 +11,6 @@ from ddpm_course.lab.faults import Change
 from ddpm_course.lab.figures import (
     bars,
     clouds,
-    course_map,
     figure,
     heatmap,
     histograms,
@@ -24,6 +23,7 @@ from ddpm_course.lab.figures import (
     show,
     show_animation,
 )
+from ddpm_course.lab.live import watch
 from ddpm_course.lab.panels import (
     embedding_explorer,
     posterior_explorer,
@@ -36,9 +36,9 @@ from ddpm_course.lab.style import COLOURS, INK, NAMES
 
 __all__ = [
     "COLOURS", "INK", "NAMES", "Change", "GuidancePanel", "SamplingPanel", "bars",
-    "clouds", "course_map", "embedding_explorer", "example_data", "example_flower",
+    "clouds", "embedding_explorer", "example_data", "example_flower",
     "example_images", "example_split", "figure", "heatmap", "histograms", "image_rows",
     "intervals", "label_lines", "lines", "point_out", "posterior_explorer", "recorded",
-    "schedule_curves", "schedule_explorer", "scrubber", "show", "show_animation",
-    "unet_drawing",
+    "schedule_curves", "schedule_explorer", "scrubber", "show", "show_animation", "unet_drawing",
+    "watch",
 ]  # fmt: skip

@@ -1,7 +1,6 @@
 """The course's figures, in one style and without pyplot's global state."""
 
 import io
-import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,7 +18,6 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from ddpm_course.data.images import to_uint8
-from ddpm_course.lab.records import CLONE
 from ddpm_course.lab.style import COLOURS, INK, NAMES
 from ddpm_course.schedules import NoiseSchedule
 
@@ -329,22 +327,4 @@ def intervals(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> 
         axis.axvline(floor, color=COLOURS["floor"], linewidth=1, zorder=0)
         axis.set(title=METRICS[column], yticks=range(len(names)), yticklabels=names)
     axes[0, 0].invert_yaxis()
-    return fig
-
-
-def course_map(hours: Mapping[str, float]) -> Figure:
-    """The notebooks as cards in two rows, left to right, each with an image and its hours."""
-    columns = -(-len(hours) // 2)
-    fig, axes = figure(9, 3.9, nrows=2, ncols=columns)
-    for axis, (name, length) in zip(axes.flat, hours.items(), strict=False):
-        number, title = name.split(" ", 1)
-        path = CLONE / "images" / "notebooks" / f"{number}.png"
-        if path.is_file():
-            axis.imshow(Image.open(path), extent=(0, 1, 0.45, 0.95), interpolation="antialiased")
-        axis.text(0, 0.38, number, fontsize=15, va="top", color=COLOURS["x0"])
-        axis.text(1, 0.37, f"{length:g} h", ha="right", va="top", fontsize=10)
-        axis.text(0, 0.18, textwrap.fill(title, 16), va="top", fontsize=10.5)
-    for axis in axes.flat:
-        axis.set(xlim=(0, 1), ylim=(-0.08, 0.97))
-        axis.set_axis_off()
     return fig

@@ -115,7 +115,7 @@ def embedding_explorer() -> None:
 def scrubber(
     frames: Mapping[str, Sequence[Tensor | Figure]],
     names: Sequence[str] = ("",),
-    alt: str = "The last frame.",
+    alt: str = "The last of the frames that the slider shows.",
     most: int = 40,
 ) -> None:
     """Display a slider over stored frames that also plays them. It needs no kernel.

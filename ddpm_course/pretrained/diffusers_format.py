@@ -9,30 +9,32 @@ another dialect is refused, and the setting that our network does not have is na
 """
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.pretrained.files import load_tensors, new_folder, read_json, write_text
-from ddpm_course.schedules import (
-    NoiseSchedule,
-    cosine_schedule,
-    from_betas,
-    linear_schedule,
-    rescale_zero_terminal_snr,
+from ddpm_course.pretrained.files import (
+    load_tensors,
+    new_folder,
+    one_line,
+    read_json,
+    write_text,
 )
+from ddpm_course.schedules import NoiseSchedule
 from ddpm_course.unet import EPS, UNet, network_with, norm_groups
 
 INDEX, WEIGHTS = "model_index.json", "diffusion_pytorch_model.safetensors"
 CLASS_CONDITIONAL = "class_conditional"
 PREDICTION_TYPES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 # Settings of a scheduler that concern us, with the values that fit here.
-SCHEDULER: dict[str, tuple] = {
+SCHEDULER: dict[str, Sequence] = {
+    "num_train_timesteps": range(1, 100_001),
     "_class_name": ("DDPMScheduler", "DDIMScheduler"),
     "prediction_type": tuple(PREDICTION_TYPES.values()),
     "variance_type": ("fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log"),
@@ -42,9 +44,7 @@ SCHEDULER: dict[str, tuple] = {
     "rescale_betas_zero_snr": (True, False),
 }
 # Names that attention weights had before diffusers 0.16; google/ddpm-* still has them.
-OLD_NAMES = {
-    ".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."
-}  # fmt: skip
+RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
 def diffusers_config(net: UNet) -> dict[str, Any]:
@@ -107,7 +107,14 @@ def export_diffusers(folder: Path | str, denoiser: Denoiser) -> None:
                 null = state.pop("class_embedding.weight")[net.null_class]
                 bias = state["time_embedding.linear_2.bias"]
                 state["time_embedding.linear_2.bias"] = bias + null
-            scheduler = diffusers.DDPMScheduler(**_scheduler_config(denoiser))
+            betas = denoiser.schedule.betas[1:].tolist()
+            scheduler = diffusers.DDPMScheduler(
+                len(betas),
+                trained_betas=betas,
+                prediction_type=PREDICTION_TYPES[denoiser.prediction],
+                clip_sample=denoiser.clip,
+                timestep_spacing="trailing",  # diffusers' default never visits T
+            )
             pipeline = diffusers.DDPMPipeline(twin(num_class_embeds=None), scheduler)
             pipeline.save_pretrained(root)
             write_text(root / "README.md", _card(Path(folder).resolve().name, denoiser))
@@ -126,13 +133,13 @@ def load_diffusers(folder: Path) -> Denoiser:
         raise ValueError(f"{folder / INDEX} names no UNet2DModel: only those can be opened here.")
     nested = (folder / "unet").is_dir()
     unet, scheduler = (folder / "unet", folder / "scheduler") if nested else (folder, folder)
-    network = _network(unet / "config.json")
-    tensors = {_modern(name): value for name, value in load_tensors(unet / WEIGHTS)[0].items()}
     try:
-        net = network_with(network, tensors)
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{unet / WEIGHTS} does not fit the config.json beside it.") from error
-    return _denoiser(net, scheduler / "scheduler_config.json").eval()
+        net = network_with(_network(unet / "config.json"), _weights(unet))
+        return _denoiser(net, scheduler / "scheduler_config.json").eval()
+    except (OSError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # whatever our classes make of a damaged config
+        raise ValueError(f"{folder} cannot be opened here: {one_line(error)}") from error
 
 
 def _diffusers() -> ModuleType:
@@ -157,97 +164,77 @@ def _network(path: Path) -> dict[str, Any]:
     defaults = _defaults(_diffusers().UNet2DModel)
     given = {name: value for name, value in read_json(path).items() if not name.startswith("_")}
     config = defaults | given
-    try:
-        network = {
-            "channels": config["block_out_channels"],
-            "attention_levels": [
-                k for k, kind in enumerate(config["down_block_types"]) if kind == "AttnDownBlock2D"
-            ],
-            "blocks": config["layers_per_block"],
-            "head_dim": config["attention_head_dim"],
-            "mid_attention": config["add_attention"],
-            "image_size": config["sample_size"],
-            **{name: config[name] for name in ("in_channels", "out_channels", "dropout")},
-        }
-        with torch.device("meta"):
-            ours = defaults | diffusers_config(UNet(**network))
-    except Exception as error:  # whatever our network makes of a damaged config
-        raise ValueError(f"{path} describes no network that fits here ({error}).") from error
+    kinds = enumerate(config["down_block_types"])
+    network = {
+        "channels": config["block_out_channels"],
+        "attention_levels": [k for k, kind in kinds if kind == "AttnDownBlock2D"],
+        "blocks": config["layers_per_block"],
+        "head_dim": config["attention_head_dim"],
+        "mid_attention": config["add_attention"],
+        "image_size": config["sample_size"],
+        **{name: config[name] for name in ("in_channels", "out_channels", "dropout")},
+    }
+    with torch.device("meta"):
+        ours = defaults | diffusers_config(UNet(**network))
     for name, value in config.items():
         if value != ours.get(name):
-            raise ValueError(_differs(path, name, value, [ours.get(name)]))
+            raise _differs(path, name, value, (ours.get(name),))
     return network
 
 
-def _denoiser(net: UNet, path: Path) -> Denoiser:
-    config = _defaults(_diffusers().DDPMScheduler) | read_json(path)
-    for name, values in SCHEDULER.items():
-        if config.get(name) not in values:
-            raise ValueError(_differs(path, name, config.get(name), values))
-    predictions = {theirs: ours for ours, theirs in PREDICTION_TYPES.items()}
-    try:
-        schedule = _schedule(config)
-        if config["rescale_betas_zero_snr"]:
-            schedule = rescale_zero_terminal_snr(schedule)
-        prediction = predictions[config["prediction_type"]]
-        return Denoiser(net, schedule, prediction, clip=config["clip_sample"])
-    except Exception as error:  # whatever our schedules make of a damaged config
-        raise ValueError(f"{path} describes no schedule that fits here ({error}).") from error
-
-
-def _schedule(config: dict[str, Any]) -> NoiseSchedule:
-    """In float64: diffusers' own table is float32."""
-    T, kind = config["num_train_timesteps"], config["beta_schedule"]
-    if (betas := config["trained_betas"]) is not None:
-        table = torch.as_tensor(betas, dtype=torch.float64)
-        if table.shape != (T,):
-            raise ValueError(f"{T} steps, but trained_betas of shape {list(table.shape)}")
-        if table[-1] == 1:  # zero terminal SNR, which no β < 1 reaches
-            return NoiseSchedule(torch.cat([torch.ones(1), (1 - table).cumprod(0)]))
-        return from_betas(table)
-    if kind == "linear":
-        return linear_schedule(T, config["beta_start"], config["beta_end"])
-    if kind == "squaredcos_cap_v2":
-        return cosine_schedule(T)
-    raise ValueError(f"beta_schedule = {kind!r} is neither linear nor squaredcos_cap_v2")
-
-
-def _scheduler_config(denoiser: Denoiser) -> dict[str, Any]:
-    """Arguments of `DDPMScheduler`: a linear schedule by its two ends, any other by its table."""
-    betas = denoiser.schedule.betas[1:]
-    ends = {"beta_start": betas[0].item(), "beta_end": betas[-1].item()}
-    straight = torch.linspace(ends["beta_start"], ends["beta_end"], len(betas), dtype=betas.dtype)
-    linear = torch.allclose(betas, straight, rtol=0, atol=1e-12)
+def _weights(unet: Path) -> dict[str, Tensor]:
+    """The tensors under today's names. Of weights in another form the error names the remedy."""
+    found = sorted(path.name for path in unet.glob("diffusion_pytorch_model*"))
+    if found and WEIGHTS not in found:
+        source = "FOLDER, variant='fp16'" if ".fp16." in found[0] else "FOLDER"
+        raise ValueError(
+            f"{found[0]} is there, but only {WEIGHTS} is read. Convert it with "
+            f"DDPMPipeline.from_pretrained({source}).save_pretrained(NEW_FOLDER)."
+        )
+    tensors, _ = load_tensors(unet / WEIGHTS)
     return {
-        "num_train_timesteps": len(betas),
-        **(ends if linear else {"trained_betas": betas.tolist()}),
-        "prediction_type": PREDICTION_TYPES[denoiser.prediction],
-        "clip_sample": denoiser.clip,
-        "timestep_spacing": "trailing",  # diffusers' default never visits T
+        ".".join(RENAMED.get(part, part) for part in name.split(".")): tensor
+        for name, tensor in tensors.items()
     }
 
 
-def _differs(path: Path, name: str, value: Any, ours: Iterable) -> str:
-    return f"{path} has {name} = {value!r}; here it can only be {' or '.join(map(repr, ours))}."
+def _denoiser(net: UNet, path: Path) -> Denoiser:
+    defaults = _defaults(_diffusers().DDPMScheduler)
+    config = defaults | read_json(path)
+    for name, values in SCHEDULER.items():
+        if config.get(name) not in values:
+            raise _differs(path, name, config.get(name), values)
+    betas = config["trained_betas"]
+    if betas is None or config["rescale_betas_zero_snr"]:
+        betas = _diffusers().DDPMScheduler(**{name: config[name] for name in defaults}).betas
+    alphas = 1 - torch.as_tensor(betas, dtype=torch.float64)
+    if alphas.shape != (config["num_train_timesteps"],):
+        raise ValueError(f"{path} has trained_betas of shape {list(alphas.shape)}.")
+    schedule = NoiseSchedule(torch.cat([torch.ones(1), alphas.cumprod(0)]))
+    predictions = {theirs: ours for ours, theirs in PREDICTION_TYPES.items()}
+    return Denoiser(net, schedule, predictions[config["prediction_type"]], config["clip_sample"])
 
 
-def _modern(name: str) -> str:
-    for old, new in OLD_NAMES.items():
-        name = name.replace(old, new)
-    return name
+def _differs(path: Path, name: str, value: Any, ours: Sequence) -> ValueError:
+    few = len(ours) < 5
+    possible = " or ".join(map(repr, ours)) if few else f"from {ours[0]} to {ours[-1]}"
+    return ValueError(f"{path} has {name} = {value!r:.80}; here it can only be {possible}.")
 
 
 def _card(name: str, denoiser: Denoiser) -> str:
     T, classes = denoiser.schedule.T, denoiser.net.config["num_classes"]
-    facts = {
-        "name": name,
-        "size": denoiser.net.config["image_size"],
-        "prediction": PREDICTION_TYPES[denoiser.prediction],
-        "T": T,
-        "steps": next(n for n in range(min(T, 50), 0, -1) if T % n == 0),
-        "folder": CLASS_CONDITIONAL,
-        "classes": classes,
-    }
-    text = (Path(__file__).parent / "diffusers_card.md").read_text(encoding="utf-8")
-    for_all, if_conditional = text.format(**facts).split("<!-- class-conditional -->\n")
+    text = (
+        (Path(__file__).parent / "diffusers_card.md")
+        .read_text(encoding="utf-8")
+        .format(
+            name=name,
+            size=denoiser.net.config["image_size"],
+            prediction=PREDICTION_TYPES[denoiser.prediction],
+            T=T,
+            steps=next(n for n in range(min(T, 50), 0, -1) if T % n == 0),
+            folder=CLASS_CONDITIONAL,
+            classes=classes,
+        )
+    )
+    for_all, if_conditional = text.split("<!-- class-conditional -->\n")
     return for_all if classes is None else for_all + if_conditional

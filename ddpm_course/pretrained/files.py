@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import textwrap
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
+
+WRAPPED = re.compile(r"^((module|_orig_mod)\.)+")
 
 
 @contextmanager
@@ -37,9 +40,9 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; in it, a file's name that is not UTF-8 is escaped."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path) -> dict:
@@ -49,10 +52,15 @@ def read_json(path: Path) -> dict:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}).") from error
+        raise ValueError(f"{path} is not valid JSON ({one_line(error)}).") from error
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object.")
     return value
+
+
+def one_line(error: Exception) -> str:
+    """The error's text, or its kind where it has none."""
+    return textwrap.shorten(str(error), 180, placeholder=" …") or type(error).__name__
 
 
 def refuse_to_fill(path: Path) -> None:
@@ -94,21 +102,26 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict | None =
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     """Read what `save_tensors` wrote: (tensors, metadata).
 
-    Raises FileNotFoundError, or ValueError if the file is cut short or not a safetensors file.
+    Names lose the prefixes that DistributedDataParallel and `torch.compile` put before them.
+    Raises FileNotFoundError, or ValueError if the file is cut short, not a safetensors file, or
+    holds NaN or infinity.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {path}.")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("metadata", "{}"))
-            # cloned, since they map the file, and it may be replaced or cut
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        data = path.read_bytes()  # not by its name, which safetensors wants in UTF-8
+        tensors = {WRAPPED.sub("", name): x for name, x in safetensors.torch.load(data).items()}
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        metadata = json.loads(header.get("__metadata__", {}).get("metadata", "{}"))
         if not isinstance(metadata, dict):
             raise ValueError("its metadata are no JSON object")
+        for name, tensor in tensors.items():
+            if not tensor.isfinite().all():
+                raise ValueError(f"{name} holds NaN or infinity")
     except (SafetensorError, ValueError, RecursionError) as error:
-        reason = textwrap.shorten(str(error), 120, placeholder=" …")
         raise ValueError(
-            f"{path} is damaged or cut short ({reason}): restore it from a copy, or make it again."
+            f"{path} is damaged or cut short ({one_line(error)}): restore it from a copy, or make "
+            "it again."
         ) from error
     return tensors, metadata
 

@@ -5,14 +5,13 @@ stored as its float64 table ᾱ beside the weights, so any schedule comes back t
 """
 
 import json
-import textwrap
 from pathlib import Path
 
 import torch
 
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.pretrained.diffusers_format import INDEX, load_diffusers
-from ddpm_course.pretrained.files import load_tensors, read_json, save_tensors, write_text
+from ddpm_course.pretrained.files import load_tensors, one_line, read_json, save_tensors, write_text
 from ddpm_course.schedules import NoiseSchedule
 from ddpm_course.unet import network_with
 
@@ -76,17 +75,10 @@ def load_pretrained(name_or_folder: Path | str = COURSE) -> Denoiser:
         denoiser = Denoiser(net, schedule, config["prediction"], config["clip"])
     except Exception as error:  # whatever the constructors make of a damaged config
         raise ValueError(
-            f"{folder / CONFIG} does not describe the weights beside it ({_first_line(error)}): "
+            f"{folder / CONFIG} does not describe the weights beside it ({one_line(error)}): "
             "both files must come from the same run."
         ) from error
     return denoiser.eval()
-
-
-def trained_on(name_or_folder: str | Path) -> str | None:
-    """The name of the data set that the weights were trained on, where their config has it."""
-    path = checkpoint_folder(name_or_folder) / CONFIG
-    run = read_json(path).get("run") if path.is_file() else None
-    return run.get("data") if isinstance(run, dict) else None
 
 
 def checkpoint_folder(name_or_folder: str | Path) -> Path:
@@ -99,10 +91,3 @@ def checkpoint_folder(name_or_folder: str | Path) -> Path:
 def shipped() -> list[str]:
     """Names of the checkpoints that come with the package."""
     return sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{MODEL}"))
-
-
-def _first_line(error: Exception) -> str:
-    """The error's text; of load_state_dict's many lines the first that names a tensor."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    line = lines[1] if len(lines) > 1 else lines[0] if lines else type(error).__name__
-    return textwrap.shorten(line, 160, placeholder=" …")

@@ -147,6 +147,7 @@ def train(
     FloatingPointError if the loss is no longer finite or has exploded; MemoryError if a batch does
     not fit.
     """
+    config.check()
     if config.batch_size % (processes() * config.accumulate):
         raise ValueError(
             f"A batch of {config.batch_size} cannot be split equally over {processes()} processes "
@@ -222,6 +223,6 @@ class Meter:
             return
         kept = f"The checkpoint of step {saved} is kept" if saved else "No checkpoint was saved yet"
         raise FloatingPointError(
-            f"The loss is {loss:.3g} at step {step}, past saving. {kept}; try a lower "
-            "--learning-rate, a longer --warmup-steps or --precision fp32."
+            f"The loss is {loss:.3g} at step {step}, past saving. {kept}; start "
+            "again with a lower --learning-rate, more --warmup-steps or --precision fp32."
         )

@@ -229,10 +229,3 @@ def test_intervals_show_mean_and_spread_and_mark_real_images():
     assert ours[0].get_xydata().tolist() == [[2, 1]]
     assert ours[2][0].get_segments()[0].tolist() == [[1.75, 1], [2.25, 1]]
     assert axis.lines[-1].get_xdata() == [0.5, 0.5]
-
-
-def test_the_course_map_has_every_notebook_with_its_hours():
-    first, *_, empty = figures.course_map({"00 start": 0.2, "01 noise": 1.5, "02 net": 2}).axes
-    assert names_of(first) == ["00", "0.2 h", "start"]
-    assert first.images
-    assert names_of(empty) == []

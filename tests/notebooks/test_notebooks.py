@@ -50,7 +50,7 @@ def test_committed_without_widget_state(path):
 
 @each
 def test_file_and_cells_are_small(path):
-    assert path.stat().st_size <= 600_000
+    assert path.stat().st_size <= 1_000_000
     for cell in code_cells(path):
         assert len(cell.source.splitlines()) <= 15, cell.source
 
@@ -66,9 +66,10 @@ def test_committed_without_photographs(path):
 def test_every_figure_has_alternative_text_and_fits_a_laptop(path):
     assert figures(path)
     for output in figures(path):
-        assert len(output.metadata["image/png"]["alt"]) > 30
+        facts = output.metadata["image/png"]
+        assert len(facts["alt"]) > 30
         image = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
-        assert image.width <= 1000
+        assert facts.get("width", image.width) <= 1000
 
 
 @each
@@ -100,6 +101,13 @@ def imports(path):
     trees = [ast.parse(TransformerManager().transform_cell(c.source)) for c in code_cells(path)]
     lines = [line for tree in trees for line in tree.body]
     return "\n".join(ast.unparse(n) for n in lines if isinstance(n, ast.Import | ast.ImportFrom))
+
+
+@each
+def test_the_course_loads_before_torch(path):
+    """Torch's threads read what `ddpm_course` sets, so that they don't spin on a busy computer."""
+    lines = [line for line in imports(path).splitlines() if re.search("ddpm_course|torch", line)]
+    assert lines[0] == "import ddpm_course as dc"
 
 
 @each

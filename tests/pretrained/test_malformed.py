@@ -4,14 +4,12 @@ No traceback, no hang, no write outside the command's own output, no code run fr
 arguments are in tests/cli/test_cli.py.
 """
 
-import io
 import json
 import os
 import pickle
 import shutil
 import signal
 import struct
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -19,8 +17,7 @@ import pytest
 import torch
 from command_line import SAMPLE, TRAIN, command, here, small_and_offline, trained, weights_of
 from helpers import contents
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
 from ddpm_course.pretrained.diffusers_format import export_diffusers
 
@@ -31,7 +28,7 @@ if not hasattr(signal, "SIGALRM"):
 
 MODEL, STATE = "run/model.safetensors", "run/training_state.safetensors"
 CONFIG, THEIRS = "run/config.json", "theirs/unet/diffusion_pytorch_model.safetensors"
-DRAW = (*SAMPLE, "--from", "run", "--out", "new.png")
+READ = (*SAMPLE, "--from", "run", "--out", "new.png")
 RESUME = ("train", "--resume", "--out", "run", "--steps", "4")
 DIFFUSERS = (*SAMPLE, "--from", "theirs", "--out", "new.png")
 IMAGES = (*TRAIN, "--data", "folder", "--data-root", "own", "--out", "new")
@@ -44,21 +41,21 @@ def rewrite(path, change):
 
 
 def rewrite_json(path, change):
-    def damage():
-        value = json.loads(Path(path).read_text())
-        change(value)
-        Path(path).write_text(json.dumps(value))
+    """Damages a JSON file: `change` is given its value."""
 
-    return damage
+    def changed(data):
+        change(value := json.loads(data))
+        return json.dumps(value).encode()
+
+    return rewrite(path, changed)
 
 
 def rewrite_tensors(change):
-    def damage():
-        tensors = load_file(MODEL)
-        change(tensors)
-        save_file(tensors, MODEL)
+    def changed(data):
+        change(tensors := load(data))
+        return save(tensors)
 
-    return damage
+    return rewrite(MODEL, changed)
 
 
 # ---- safetensors: cut, flipped, hostile
@@ -73,13 +70,6 @@ class Bomb:
 
     def __reduce__(self):
         return os.system, ("touch run_by_data",)
-
-
-def zipped(data):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("../outside", data)
-    return file.getvalue()
 
 
 def with_header(change):
@@ -107,14 +97,11 @@ def metadata(**changes):
 TERABYTES = {"shape": [10**12], "data_offsets": [0, 4 * 10**12]}
 HOSTILE = {
     "cut to 0": lambda data: b"",
-    "cut to 7": lambda data: data[:7],
     "cut to 100": lambda data: data[:100],
     "cut by 1": lambda data: data[:-1],
-    "flipped at 0": lambda data: flipped(data, 0),
     "flipped at 7": lambda data: flipped(data, 7),
     "flipped at 20": lambda data: flipped(data, 20),
     "a pickle": lambda data: pickle.dumps(Bomb()),
-    "a zip with a way out": zipped,
     "a header of 2⁶³ bytes": lambda data: struct.pack("<Q", 2**63) + data[8:],
     "bytes after the end": lambda data: data + b"more",
     "a tensor of 4 TB": with_header(lambda first, *_: first.update(TERABYTES)),
@@ -128,15 +115,28 @@ HOSTILE = {
     ),
 }
 for name, change in HOSTILE.items():
-    CASES[f"weights, {name}"] = rewrite(MODEL, change), DRAW
+    CASES[f"weights, {name}"] = rewrite(MODEL, change), READ
+STATES = {
+    "cut by 1": HOSTILE["cut by 1"],
+    "a pickle": HOSTILE["a pickle"],
+    "step is a word": metadata(step="two"),
+    "step is missing": metadata(step=None),
+    "identity is a list": metadata(identity=[1]),
+    "updates are a fraction": metadata(ema_updates=1.5),
+}
+for name, change in STATES.items():
     CASES[f"state, {name}"] = rewrite(STATE, change), RESUME
-for name, changes in {
-    "step is a word": {"step": "two"},
-    "step is missing": {"step": None},
-    "identity is a list": {"identity": [1]},
-    "updates are a fraction": {"ema_updates": 1.5},
-}.items():
-    CASES[f"state, {name}"] = rewrite(STATE, metadata(**changes)), RESUME
+
+
+def last_is(value):
+    """Of NaN or infinity among good numbers."""
+
+    def change(held):
+        held["conv_in.weight"].view(-1)[-1] = value
+
+    return change
+
+
 for name, change in {
     "another name": lambda held: held.update(conv_in=held.pop("conv_in.weight")),
     "a rising schedule": lambda held: held["alphas_cumprod"].copy_(held["alphas_cumprod"].flip(0)),
@@ -144,9 +144,14 @@ for name, change in {
     "a schedule of one number": lambda held: held.update(alphas_cumprod=torch.ones(1)),
     "a weight of another shape": lambda held: held.update({"conv_in.bias": torch.ones(9)}),
     "an extra weight": lambda held: held.update(extra=torch.ones(9)),
-    "weights of NaN": lambda held: held["conv_in.weight"].fill_(torch.nan),
+    "a missing weight": lambda held: held.pop("conv_in.bias"),
+    "one weight is NaN": last_is(torch.nan),
+    "one weight is infinite": last_is(-torch.inf),
 }.items():
-    CASES[f"weights, {name}"] = rewrite_tensors(change), DRAW
+    CASES[f"weights, {name}"] = rewrite_tensors(change), READ
+for name in ("export --to-diffusers new/pipeline", "evaluate", "train --init-from run --out new"):
+    call = (*name.split(), *(() if "train" in name else ("--from", "run")))
+    CASES[f"weights of NaN, {name}"] = rewrite_tensors(last_is(torch.nan)), call
 
 
 # ---- JSON
@@ -158,35 +163,34 @@ for name, data in {
     "bytes": b"\xff\xfe\x00",
     "a number": b"1e999",
 }.items():
-    CASES[f"config, {name}"] = rewrite(CONFIG, lambda _, data=data: data), DRAW
-    CASES[f"config to resume, {name}"] = rewrite(CONFIG, lambda _, data=data: data), RESUME
-for name, value in {
-    "channels": ["wide", [], [8.5, 16, 16], [-8, 16, 16], 3 * [10**9], 1_000_000 * [8]],
-    "blocks": [10**9, 0, [2]],
-    "head_dim": [0],
-    "dropout": [7],
-    "image_size": [2**30, 0],
-    "exec": ["import os"],
-}.items():
-    for k, one in enumerate(value):
-        change = rewrite_json(CONFIG, lambda c, n=name, v=one: c["network"].update({n: v}))
-        CASES[f"network, {name} {k}"] = change, DRAW
-for name, value in {"network": [], "prediction": 3}.items():
-    change = rewrite_json(CONFIG, lambda c, n=name, v=value: c.update({n: v}))
-    CASES[f"config, {name}"] = change, DRAW
+    CASES[f"config, {name}"] = rewrite(CONFIG, lambda _, data=data: data), READ
+CASES["config to resume, empty"] = rewrite(CONFIG, lambda _: b""), RESUME
+for name, value in [
+    ("network", []),
+    ("prediction", 3),
+    ("channels", "wide"),
+    ("channels", [-8, 16, 16]),
+    ("channels", 3 * [10**9]),
+    ("blocks", 10**9),
+    ("blocks", [2]),
+    ("head_dim", 0),
+    ("image_size", 2**30),
+    ("exec", "import os"),
+]:
+
+    def change(config, name=name, value=value):
+        part = config if name in config else config["network"]
+        part[name] = value
+
+    CASES[f"config, {name} is {value}"] = rewrite_json(CONFIG, change), READ
 for name, value in {
     "preset": [],
     "batch_size": "many",
-    "data_root": 7,
     "timesteps": 10**9,
-    "sample_every": "many",
     "held_out_every": [1],
-    "track": [],
     "device": 3,
-    "data": 7,
 }.items():
-    changes = {name: value} | ({"data": "folder"} if name == "data_root" else {})
-    change = rewrite_json(CONFIG, lambda c, changes=changes: c["run"].update(changes))
+    change = rewrite_json(CONFIG, lambda c, name=name, value=value: c["run"].update({name: value}))
     CASES[f"settings, {name}"] = change, RESUME
 CASES["settings, a word"] = rewrite_json(CONFIG, lambda c: c.update(run="fast")), RESUME
 
@@ -203,9 +207,9 @@ def weights_are(make):
 
 
 CASES |= {
-    "the weights are a folder": (weights_are(Path.mkdir), DRAW),
+    "the weights are a folder": (weights_are(Path.mkdir), READ),
     "the weights are a link to themselves": (
-        weights_are(lambda path: path.symlink_to(path.name)), DRAW
+        weights_are(lambda path: path.symlink_to(path.name)), READ
     ),
     "a path out of the package": (
         lambda: None, (*SAMPLE, "--from", "../checkpoints/nothing", "--out", "new.png")
@@ -224,25 +228,14 @@ def unet(**changes):
     return rewrite_json("theirs/unet/config.json", lambda c: c.update(changes))
 
 
-def index(text):
-    return lambda: Path("theirs/model_index.json").write_text(text)
-
-
-def pickled_weights():
-    Path(THEIRS).unlink()
-    Path("theirs/unet/diffusion_pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
-
-
 for name, change in {
-    "the index names a way out": index('{"unet": ["../../run", "UNet2DModel"]}'),
-    "the index is a list": index("[]"),
+    "the index is a list": lambda: Path("theirs/model_index.json").write_text("[]"),
+    "another network": rewrite_json("theirs/model_index.json", lambda c: c.update(unet=["a", "B"])),
     "no scheduler": lambda: shutil.rmtree("theirs/scheduler"),
     "a billion steps": scheduler(num_train_timesteps=10**12, trained_betas=None),
     "steps are a word": scheduler(num_train_timesteps="many", trained_betas=None),
-    "clipping is a word": scheduler(clip_sample="false"),
     "fewer betas than steps": scheduler(trained_betas=[0.1, 0.2]),
     "betas are words": scheduler(trained_betas=["a"]),
-    "no betas": scheduler(trained_betas=[]),
     "beta is NaN": scheduler(beta_start=float("nan"), trained_betas=None),
     "fewer widths than blocks": unet(
         block_out_channels=[8], down_block_types=2 * ["AttnDownBlock2D"]
@@ -251,7 +244,6 @@ for name, change in {
     "blocks are a number": unet(down_block_types=3),
     "a billion channels": unet(block_out_channels=[10**9, 10**9]),
     "weights cut short": rewrite(THEIRS, lambda data: data[: len(data) // 2]),
-    "weights are a pickle": pickled_weights,
 }.items():
 
     def damage(change=change):
@@ -264,9 +256,9 @@ for name, change in {
 # ---- images
 
 
-def png(width, height, kind=2):
+def png(width, height):
     """A PNG whose header has this size."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     parts = (header, b"IDAT" + zlib.compress(b"\0" * 100), b"IEND")
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(part) - 4) + part + struct.pack(">I", zlib.crc32(part))
@@ -274,22 +266,13 @@ def png(width, height, kind=2):
     )
 
 
-def jpeg():
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(file, format="jpeg")
-    return file.getvalue()
-
-
 for name, data in {
     "empty.png": b"",
-    "text.png": b"no image",
     "script.png": b"<svg onload='touch run_by_data'/>",
-    "cut.jpg": jpeg()[:300],
-    "flipped.jpg": flipped(jpeg(), 3),
+    "cut.png": png(8, 8)[:50],
     "bomb.png": png(60_000, 60_000),
     "endless.png": png(2**31 - 1, 2**31 - 1),
     "nothing.png": png(0, 0),
-    "kind.png": png(8, 8, kind=9),
     "pickle.webp": pickle.dumps(Bomb()),
 }.items():
 
