@@ -127,8 +127,8 @@ def residual_block(x, emb, block):
 
 
 def _pixels() -> list[tuple]:
-    shapes = ((1, 2, 2, 5, 4), (2, 2, 2, 5, 8), (3, 2, 1, 4, 6))
-    shapes += ((2, 20, 1, 3, 8),)  # 20² is too much for `exp` alone
+    # heads, scale and shape; 20² is too much for `exp` alone
+    shapes = ((1, 2, 2, 5, 4), (2, 2, 2, 5, 8), (3, 2, 1, 4, 6), (2, 20, 1, 3, 8))
     return [
         (*(scale * randn(*shape, seed=seed) for seed in range(3)), heads)
         for heads, scale, *shape in shapes
