@@ -45,6 +45,7 @@ def build() -> Path:
         _fetch()
         for source in [*SOURCES.glob("*.js"), *SOURCES.glob("*.css")]:
             shutil.copyfile(source, LIVE / source.name)
+        shutil.copyfile(ROOT / "images" / "flowers32-tiny.webp", LIVE / "recorded.webp")
         manifest = {
             "models": {name: _model(name, title) for name, title in MODELS.items()},
             "runtime": {"file": RUNTIME, "bytes": (LIVE / RUNTIME).stat().st_size},

@@ -52,10 +52,11 @@ export class Engine {
         this.#jobs.delete(id);
         settle(value);
       };
-      signal?.addEventListener("abort", () => {
+      const cancel = () => {
         this.#worker.postMessage({ cancel: id });
         end(reject, new DOMException("Cancelled.", "AbortError"));
-      });
+      };
+      signal?.addEventListener("abort", cancel, { once: true });
       this.#jobs.set(id, ({ step, done, error }) => {
         if (step) onStep(step);
         else if (done) end(resolve);

@@ -31,7 +31,7 @@ import { sample } from "./samplers.js";
 const [RENEWED, INPAINT] = [101, 102];
 
 /**
- * Yields {t, s, x, x0, terms} after each step; x and x0 hold all images, one after another.
+ * Yields what `sample` yields; its arrays hold all images, one after another.
  * @param {import("./model.js").Denoiser} denoiser
  * @param {Job} job
  */
@@ -58,7 +58,7 @@ export function run(denoiser, job) {
     }),
   );
   const denoise = denoiser.guided(labels, label === null ? 1 : guidance);
-  const constrain = inpaint && pasting(inpaint, starts, schedule);
+  const constrain = inpaint ? pasting(inpaint, starts, schedule) : undefined;
   return sample(denoise, xT, schedule, { ...job, noise, constrain });
 }
 

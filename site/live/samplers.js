@@ -79,8 +79,8 @@ export function usualSpacing(sampler) {
 }
 
 /**
- * The trajectory from the noise `xT`. After each step t → s it yields {t, s, x, x0, terms}, where x
- * is x_s and x0 the estimate that it was made from.
+ * The trajectory from the noise `xT`. After each step t → s it yields {t, s, before, x, x0, terms}:
+ * x_t, x_s, and the estimate of x_0 between them.
  *
  * @param {(x: Float32Array, t: number) => Promise<Float32Array>} denoise
  * @param {Float32Array} xT
@@ -105,9 +105,10 @@ export async function* sample(denoise, xT, schedule, options) {
     const [t, s] = [ts[i], ts[i + 1]];
     const x0 = await denoise(x, t);
     const terms = SAMPLERS[sampler]({ x, x0, t, s, schedule, noise, eta, previous });
+    const before = x;
     x = constrain(weightedSum(terms), s);
     previous = { t, x0 };
-    yield { t, s, x, x0, terms: terms.map(({ name, weight }) => ({ name, weight })) };
+    yield { t, s, before, x, x0, terms: terms.map(({ name, weight }) => ({ name, weight })) };
   }
 }
 
