@@ -3,6 +3,7 @@
 import { drawCurve } from "./curve.js";
 import { Engine } from "./engine.js";
 import { Gallery } from "./gallery.js";
+import { generator } from "./rng.js";
 import { usualSpacing } from "./samplers.js";
 import { SCHEDULES, SPACINGS, snr, timesteps } from "./schedules.js";
 import { CELLS, DEFAULTS, hiddenNumbers, packMask, readHash, writeHash } from "./settings.js";
@@ -17,7 +18,6 @@ const FILM = 4000; // milliseconds that a whole trajectory plays for
 const EMPTY = Array(CELLS * CELLS).fill(false);
 
 let manifest;
-let engine;
 let state;
 let position = 0; // of stage A's slider
 let playing = null;
@@ -60,21 +60,38 @@ async function start() {
   const response = await fetch(new URL("models.json", import.meta.url));
   manifest = await response.json();
   state = readHash(location.hash, manifest);
-  engine = await engineOf(state.a.model);
-  find(".live-loading").hidden = true;
-  find(".live-recorded").hidden = true;
-  find(".live-app").hidden = false;
-  find(".live-tools").hidden = false;
   fillControls();
   listen();
+  find(".live-app").hidden = false;
+  find(".live-tools").hidden = false;
   makeStage("a");
+  showNoise();
+  await engineOf(state.a.model);
   generate();
+}
+
+/** x_T needs no network: it is there at once. */
+function showNoise() {
+  const { imageSize, schedule } = factsNow();
+  const { seed, image, sampler, steps, spacing } = state.a;
+  const [t] = timesteps(SCHEDULES[schedule.name](schedule.T), steps, spacing);
+  const x = generator(seed, image).randn(3 * imageSize ** 2);
+  stages.a.frames = [{ t, x }];
+  stages.a.show(0, sampler, steps);
 }
 
 function showRecorded(error) {
   console.error(error);
-  find(".live-loading").innerHTML = "<p></p>";
-  find(".live-loading p").textContent = `${error.message} This is a recorded trajectory.`;
+  find(".live-app").hidden = true;
+  find(".live-tools").hidden = true;
+  const recorded = find(".live-recorded");
+  recorded.hidden = false;
+  recorded.querySelector("p").textContent = `${error.message} Here is a recorded trajectory.`;
+}
+
+/** The facts of the chosen model. */
+function factsNow() {
+  return manifest.models[state.a.model];
 }
 
 /** The engine of a model; its files are fetched once. */
@@ -118,7 +135,7 @@ function jobOf(settings) {
   const { seed, image, mask } = settings;
   const inpaint = mask && {
     known: stages.a.frames.at(-1).x,
-    hidden: hiddenNumbers(mask, engine.facts.imageSize),
+    hidden: hiddenNumbers(mask, factsNow().imageSize),
   };
   return { ...settings, starts: [{ seed, image }], inpaint };
 }
@@ -136,11 +153,11 @@ async function generate(which = ["a", "b"]) {
   remember();
   byId("stop").hidden = false;
   try {
-    engine = await engineOf(state.a.model);
+    const engine = await engineOf(state.a.model);
     const complete = stages.a.frames.length === state.a.steps + 1;
     for (const name of complete ? which : ["a", ...which.filter((name) => name !== "a")]) {
       if (!stages[name]) continue;
-      await runStage(name, controller);
+      await runStage(engine, name, controller);
     }
     if (state.step !== null) seek(state.step);
     say(timing());
@@ -156,9 +173,9 @@ async function generate(which = ["a", "b"]) {
   }
 }
 
-async function runStage(name, { signal }) {
+async function runStage(engine, name, { signal }) {
   const [stage, settings] = [stages[name], settingsOf(name)];
-  const size = engine.facts.imageSize;
+  const size = factsNow().imageSize;
   const started = performance.now();
   stage.size = size;
   stage.clear();
@@ -178,7 +195,7 @@ async function runStage(name, { signal }) {
 }
 
 function timing() {
-  const { title, bytes } = engine.facts;
+  const { title, bytes } = factsNow();
   const seconds = secondsPerStep.toFixed(secondsPerStep < 0.1 ? 3 : 2);
   return `${title}, ${megabytes(bytes)} MB. A step takes ${seconds} s on this device.`;
 }
@@ -196,7 +213,7 @@ function showAt(next) {
     stages.b.show(stages.b.closestTo(frames[position].t), samplerB, stepsB);
   }
   const { t } = frames[position];
-  const { schedule } = engine.facts;
+  const { schedule } = factsNow();
   const table = SCHEDULES[schedule.name](schedule.T);
   const slider = byId("position");
   slider.max = steps;
@@ -377,7 +394,7 @@ function remember() {
 
 function makeStage(name) {
   const stage = new Stage(find(".live-stages"), {
-    size: engine.facts.imageSize,
+    size: factsNow().imageSize,
     onSeek: (share) => {
       pause();
       seek(Math.round(share * state.a.steps));
@@ -449,7 +466,7 @@ function summary({ label, guidance, sampler, eta, steps, spacing }) {
 }
 
 function timesOf({ steps, spacing }) {
-  const { name, T } = engine.facts.schedule;
+  const { name, T } = factsNow().schedule;
   return timesteps(SCHEDULES[name](T), steps, spacing);
 }
 
@@ -592,7 +609,7 @@ function listenToGalleries() {
 
 async function runGallery(gallery, starts, changes = {}) {
   try {
-    await gallery.run(engine, { ...state.a, ...changes, starts });
+    await gallery.run(await engineOf(state.a.model), { ...state.a, ...changes, starts });
   } catch (error) {
     if (error.name !== "AbortError") say(error.message);
   }

@@ -75,7 +75,7 @@ export class Stage {
     if (!frame) return;
     const { t, x, x0 } = frame;
     paint(this.noisy, x, this.size, SHARP);
-    paint(this.estimate, x0, this.size, SHARP);
+    if (x0) paint(this.estimate, x0, this.size, SHARP);
     const done = t === 0;
     this.noisy.ariaLabel = done ? "The finished image x_0" : `The noisy image x_t at t = ${t}`;
     this.estimate.ariaLabel = done
@@ -83,9 +83,9 @@ export class Stage {
       : `The estimate of x_0 at t = ${t}`;
     this.captions[0].innerHTML = `<b>${sub("x", t)}</b> ${done ? "the flower" : position ? "what the sampler holds" : "pure noise"}`;
     this.captions[1].innerHTML = `<b>${hat("x", "0")}</b> ${done ? "nothing left to remove" : "what the network predicts"}`;
-    this.maths.innerHTML = frame.terms
-      ? sentence(frame, sampler)
-      : finished(this.frames.length - 1);
+    const step = frame.terms ? frame : this.frames[position - 1]; // the last one while it runs
+    if (done) this.maths.innerHTML = finished(this.frames.length - 1);
+    else this.maths.innerHTML = step ? sentence(step, sampler) : "";
     this.#filmStrip(position, expected);
   }
 

@@ -196,6 +196,6 @@ def test_everybody_can_use_it(page, address, width):
 def test_without_webassembly_it_shows_a_recorded_trajectory(page, address):
     page.add_init_script("delete window.WebAssembly")
     page.goto(f"{address}/live.html")
-    expect(page.locator(".live-loading")).to_contain_text("no WebAssembly")
+    expect(page.locator(".live-recorded p")).to_contain_text("no WebAssembly")
     expect(page.locator(".live-recorded img")).to_be_visible()
     expect(page.locator(".live-app")).to_be_hidden()
