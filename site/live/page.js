@@ -20,6 +20,7 @@ const EMPTY = Array(CELLS * CELLS).fill(false);
 let manifest;
 let state;
 let position = 0; // of stage A's slider
+let following = true; // whether the slider moves along while the sampler runs
 let playing = null;
 let running = null; // the AbortController of stages A and B
 let secondsPerStep = null;
@@ -147,6 +148,7 @@ async function generate(which = ["a", "b"]) {
   running?.abort();
   const controller = new AbortController();
   running = controller;
+  following = true;
   if (state.b && !stages.b) makeStage("b");
   if (!state.b) removeStage("b");
   describe();
@@ -186,7 +188,7 @@ async function runStage(engine, name, { signal }) {
       stage.add(step);
       done += 1;
       secondsPerStep = (performance.now() - started) / 1000 / done;
-      if (name === "a") showAt(done);
+      if (name === "a") showAt(following ? done : position);
       else stage.show(done, settings.sampler, settings.steps);
       say(`Step ${done} of ${settings.steps}${state.b ? `, ${name.toUpperCase()}` : ""}`, false);
     },
@@ -208,7 +210,7 @@ function showAt(next) {
   const { steps, sampler, spacing } = state.a;
   position = Math.min(Math.max(next, 0), frames.length - 1);
   stages.a.show(position, sampler, steps);
-  if (stages.b?.frames.length && !running) {
+  if (stages.b?.frames.at(-1)?.t === 0) {
     const { sampler: samplerB, steps: stepsB } = settingsOf("b");
     stages.b.show(stages.b.closestTo(frames[position].t), samplerB, stepsB);
   }
@@ -231,6 +233,7 @@ function showAt(next) {
 }
 
 function seek(next) {
+  following = false;
   showAt(next);
   state.step = position === state.a.steps ? null : position;
   remember();
@@ -371,6 +374,8 @@ function listen() {
     generate();
   });
   new ResizeObserver(() => showAt(position)).observe(find(".live-stages"));
+  const theme = { attributeFilter: ["data-theme"] };
+  new MutationObserver(() => showAt(position)).observe(document.documentElement, theme);
 }
 
 async function copyLink() {

@@ -21,8 +21,8 @@ const WEIGHTS = {
   },
   ddim: { x0: `√${ABAR("s")}`, eps: `√(1 − ${ABAR("s")} − σ²)`, z: "σ, fresh noise" },
   dpm_solver_pp_2m: {
-    estimate: `√${ABAR("s")} (1 − e<sup>−h</sup>), x̂<sub>0</sub> extrapolated`,
-    x_t: "σ<sub>s</sub> ∕ σ<sub>t</sub>",
+    estimate: `√${ABAR("s")} (1 − e<sup>−h</sup>)`,
+    x_t: `√(1 − ${ABAR("s")}) ∕ √(1 − ${ABAR("t")})`,
   },
 };
 

@@ -116,6 +116,15 @@ def test_two_settings_from_one_noise(page, address):
     page.wait_for_function("() => location.hash.includes('b.guidance=6')")
     finish(page)
     assert images.nth(0).evaluate(pixels) != images.nth(1).evaluate(pixels)
+
+    seek(page, 1)
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    finish(page)
+    captions = page.locator(".live-x figcaption")
+    expect(captions.nth(1)).to_have_text(captions.nth(0).inner_text())
+    expect(captions.nth(1)).not_to_contain_text("the flower")
     page.get_by_role("button", name="Close").click()
     assert page.locator(".live-stage").count() == 1
 
