@@ -3,11 +3,12 @@
 import { drawCurve } from "./curve.js";
 import { Engine } from "./engine.js";
 import { Gallery } from "./gallery.js";
+import { hiddenNumbers, MaskPainter } from "./mask.js";
 import { generator } from "./rng.js";
 import { usualSpacing } from "./samplers.js";
 import { SCHEDULES, SPACINGS, snr, timesteps } from "./schedules.js";
-import { CELLS, DEFAULTS, hiddenNumbers, packMask, readHash, writeHash } from "./settings.js";
-import { figure, paintMask, Stage } from "./stage.js";
+import { DEFAULTS, readHash, writeHash } from "./settings.js";
+import { figure, Stage } from "./stage.js";
 
 const byId = (id) => document.getElementById(`live-${id}`);
 const root = document.getElementById("live");
@@ -15,7 +16,6 @@ const find = (selector) => root.querySelector(selector);
 
 const BETWEEN = 8; // images between two seeds
 const FILM = 4000; // milliseconds that a whole trajectory plays for
-const EMPTY = Array(CELLS * CELLS).fill(false);
 
 let manifest;
 let state;
@@ -113,9 +113,10 @@ function engineOf(model) {
           : "Starting the network";
     };
     const loading = Engine.load(manifest, model, progress);
-    loading.finally(() => {
+    const end = () => {
       bar.parentElement.hidden = true;
-    });
+    };
+    loading.then(end, end);
     engines.set(model, loading);
   }
   return engines.get(model);
@@ -363,7 +364,7 @@ function listen() {
   byId("renew").addEventListener("click", () => compare("noise", { renewed: position }));
   byId("paint").addEventListener("click", startPainting);
   byId("unpaint").addEventListener("click", stopPainting);
-  byId("clear").addEventListener("click", () => setMask(EMPTY));
+  byId("clear").addEventListener("click", () => painter.clear());
   byId("inpaint").addEventListener("click", inpaint);
   listenToGalleries();
 
@@ -497,83 +498,30 @@ function describeRenewal() {
 
 // ---- inpainting
 
-let painting = null; // {cells, overlay, cursor}
+let painter = null;
 
 function startPainting() {
-  if (painting) return;
+  if (painter) return;
   seek(state.a.steps);
-  painting = { cells: EMPTY, cursor: { row: 8, column: 8 }, overlay: makeOverlay() };
-  stages.a.estimate.parentElement.append(painting.overlay);
-  setMask(EMPTY);
+  painter = new MaskPainter(stages.a.estimate.parentElement, (empty) => {
+    byId("inpaint").disabled = empty;
+  });
   find(".live-painting").hidden = false;
-  painting.overlay.focus({ preventScroll: true });
+  painter.canvas.focus({ preventScroll: true });
   stages.a.element.scrollIntoView({ block: "start" });
 }
 
 function stopPainting() {
-  painting?.overlay.remove();
-  painting = null;
+  painter?.remove();
+  painter = null;
   find(".live-painting").hidden = true;
-}
-
-function makeOverlay() {
-  const overlay = document.createElement("canvas");
-  overlay.className = "live-mask";
-  overlay.tabIndex = 0;
-  overlay.setAttribute("role", "application");
-  overlay.ariaLabel =
-    "Paint over the part to be inpainted: drag, or move with the arrow keys and paint with Space";
-  let erase = false;
-  const cellAt = (event) => {
-    const box = overlay.getBoundingClientRect();
-    const at = (share) => Math.min(Math.max(Math.floor(share * CELLS), 0), CELLS - 1);
-    return {
-      column: at((event.clientX - box.left) / box.width),
-      row: at((event.clientY - box.top) / box.height),
-    };
-  };
-  const brush = ({ row, column }, radius, hidden) => {
-    const cells = painting.cells.map((was, k) => {
-      const [dy, dx] = [Math.floor(k / CELLS) - row, (k % CELLS) - column];
-      return dx * dx + dy * dy <= radius * radius ? hidden : was;
-    });
-    setMask(cells);
-  };
-  overlay.addEventListener("pointerdown", (event) => {
-    overlay.setPointerCapture(event.pointerId);
-    painting.cursor = cellAt(event);
-    erase = painting.cells[painting.cursor.row * CELLS + painting.cursor.column];
-    brush(painting.cursor, 1.5, !erase);
-  });
-  overlay.addEventListener("pointermove", (event) => {
-    if (event.buttons) brush(cellAt(event), 1.5, !erase);
-  });
-  overlay.addEventListener("keydown", (event) => {
-    const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    const { cursor, cells } = painting;
-    if (event.key === " ") brush(cursor, 1.5, !cells[cursor.row * CELLS + cursor.column]);
-    else if (event.key in moves) {
-      const [down, right] = moves[event.key];
-      cursor.row = (cursor.row + down + CELLS) % CELLS;
-      cursor.column = (cursor.column + right + CELLS) % CELLS;
-      setMask(cells);
-    } else return;
-    event.preventDefault();
-  });
-  return overlay;
-}
-
-function setMask(cells) {
-  painting.cells = cells;
-  paintMask(painting.overlay, packMask(cells), painting.cursor);
-  byId("inpaint").disabled = !cells.some(Boolean);
 }
 
 /** B gets new noise each time, so that the button gives another filling. */
 function inpaint() {
-  const mask = packMask(painting.cells);
+  const { mask } = painter;
   const again = state.b?.kind === "inpaint" ? state.b.changes.seed : state.a.seed;
-  compare("inpaint", { mask, seed: again + 1 });
+  compare("inpaint", { mask, seed: (again + 1) % 2 ** 32 });
 }
 
 // ---- many at once

@@ -13,7 +13,7 @@
  * @property {number} seed
  * @property {number} image which of the seed's images
  * @property {number|null} renewed the step whose noise is replaced
- * @property {string|null} mask what is inpainted, see `packMask`
+ * @property {string|null} mask what is inpainted, see mask.js
  */
 
 import { SAMPLERS } from "./samplers.js";
@@ -32,9 +32,6 @@ export const DEFAULTS = {
   renewed: null,
   mask: null,
 };
-
-/** Cells per side of the mask that the reader paints. */
-export const CELLS = 16;
 
 const KINDS = ["setting", "noise", "inpaint"];
 
@@ -108,27 +105,4 @@ export function writeHash({ a, b, step }, manifest) {
   }
   if (step !== null) fields.set("step", step);
   return `#${fields}`;
-}
-
-/** A mask of CELLS × CELLS booleans as 64 hexadecimal digits, and back. */
-export function packMask(cells) {
-  let text = "";
-  for (let i = 0; i < cells.length; i += 4) {
-    text += [0, 1, 2, 3].reduce((sum, k) => sum + (cells[i + k] ? 8 >> k : 0), 0).toString(16);
-  }
-  return text;
-}
-
-export function unpackMask(text) {
-  return [...text].flatMap((digit) => [8, 4, 2, 1].map((bit) => (parseInt(digit, 16) & bit) > 0));
-}
-
-/** 1 for each of the 3·S·S numbers of an image that the mask hides. */
-export function hiddenNumbers(text, size) {
-  const cells = unpackMask(text);
-  const cell = (pixel) => Math.floor((pixel * CELLS) / size);
-  return Uint8Array.from({ length: 3 * size * size }, (_, i) => {
-    const [row, column] = [Math.floor((i % (size * size)) / size), i % size];
-    return cells[cell(row) * CELLS + cell(column)] ? 1 : 0;
-  });
 }

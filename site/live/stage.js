@@ -1,7 +1,5 @@
 /** One trajectory on the page: x_t and x̂_0 side by side, the step in numbers, and a film strip. */
 
-import { CELLS, unpackMask } from "./settings.js";
-
 const SHARP = 512; // pixels of a large canvas, so that a flower is sharp on any screen
 
 /** What the terms of a step are called, and what their weights are in the paper's symbols. */
@@ -127,24 +125,6 @@ export function paint(canvas, image, size, sharp) {
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
   context.drawImage(bitmap(image, size), 0, 0, sharp, sharp);
-}
-
-/** Shades the cells that a mask hides. */
-export function paintMask(canvas, mask, cursor) {
-  const side = SHARP / CELLS;
-  canvas.width = SHARP;
-  canvas.height = SHARP;
-  const context = canvas.getContext("2d");
-  const cells = mask ? unpackMask(mask) : [];
-  context.fillStyle = "rgb(255 255 255 / 82%)";
-  for (const [k, hidden] of cells.entries()) {
-    if (hidden) context.fillRect((k % CELLS) * side, Math.floor(k / CELLS) * side, side, side);
-  }
-  if (cursor) {
-    context.lineWidth = 4;
-    context.strokeStyle = "#d55e00";
-    context.strokeRect(cursor.column * side + 2, cursor.row * side + 2, side - 4, side - 4);
-  }
 }
 
 function bitmap(image, size) {

@@ -208,3 +208,9 @@ def test_without_webassembly_it_shows_a_recorded_trajectory(page, address):
     expect(page.locator(".live-recorded p")).to_contain_text("no WebAssembly")
     expect(page.locator(".live-recorded img")).to_be_visible()
     expect(page.locator(".live-app")).to_be_hidden()
+
+
+def test_opened_as_a_file_it_says_what_it_needs(page, site):
+    page.goto((site / "live.html").as_uri())
+    expect(page.locator(".live-recorded p")).to_contain_text("only from a web server")
+    expect(page.locator(".live-recorded img")).to_be_visible()
