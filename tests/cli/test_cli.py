@@ -409,8 +409,8 @@ def test_fine_tuning_resumes_without_the_weights(here):
 @pytest.mark.parametrize(
     ("more", "phrase"),
     [
-        (("--prediction", "eps"), "were trained with --prediction v: leave"),
-        (("--beta-end", "0.5"), "were trained with no --beta-end: leave"),
+        (("--prediction", "eps"), "are those of the weights: leave --prediction out"),
+        (("--beta-end", "0.5"), "are those of the weights: leave --beta-end out"),
         (("--init-from", "nothing"), "nothing is neither a folder with config.json"),
     ],
 )
