@@ -153,6 +153,11 @@ class UNet(nn.Module):
                 f"image_size must be a multiple of {factor}, since {len(channels)} levels halve it "
                 f"{len(channels) - 1} times; {image_size} is not."
             )
+        if not all(0 <= level < len(channels) for level in attention_levels):
+            raise ValueError(
+                f"attention_levels count the {len(channels)} levels from 0, where the image is "
+                f"largest; {list(attention_levels)} has another."
+            )
         groups, emb_dim = norm_groups(channels), 4 * channels[0]
         attending = [channels[i] for i in attention_levels] + [channels[-1]] * mid_attention
         for width in attending:

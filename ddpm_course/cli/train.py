@@ -59,16 +59,18 @@ class Train:
             defaults = preset_settings(network.preset)
         command = parse(Train(self.out, settings=defaults))
         given, fixed = command.settings.record(), defaults.record()
-        if self.resume:
-            started = f"The run in {self.out} was started"
-            names = fixed.keys() - MAY_CHANGE_ON_RESUME
-        else:
-            started = f"The weights of {network.init_from} were trained"
-            names = FROM_WEIGHTS if network.init_from else set()
-        for name in sorted(names):
-            if given[name] != fixed[name]:
-                option = _option(name, fixed[name])
-                raise ValueError(f"{started} with {option}: leave the option out, or start afresh.")
+        changed = [name for name in sorted(fixed) if given[name] != fixed[name]]
+        for name in changed:
+            if self.resume and name not in MAY_CHANGE_ON_RESUME:
+                raise ValueError(
+                    f"The run in {self.out} was started with {_option(name, fixed[name])}: leave "
+                    "the option out, or start afresh."
+                )
+            if network.init_from and name in FROM_WEIGHTS:
+                raise ValueError(
+                    "Network, prediction and noise schedule are those of the weights: leave "
+                    f"--{name.replace('_', '-')} out."
+                )
         return command
 
     def run(self) -> None:

@@ -1,5 +1,6 @@
 """What only the notebooks use: figures, panels, example data, planted faults and probes."""
 
+from ddpm_course.lab.architecture import unet_drawing
 from ddpm_course.lab.example_data import (
     example_data,
     example_flower,
@@ -38,5 +39,6 @@ __all__ = [
     "clouds", "embedding_explorer", "example_data", "example_flower",
     "example_images", "example_split", "figure", "heatmap", "histograms", "image_rows",
     "intervals", "label_lines", "lines", "point_out", "posterior_explorer", "recorded",
-    "schedule_curves", "schedule_explorer", "scrubber", "show", "show_animation", "watch",
+    "schedule_curves", "schedule_explorer", "scrubber", "show", "show_animation", "unet_drawing",
+    "watch",
 ]  # fmt: skip

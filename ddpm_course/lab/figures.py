@@ -86,11 +86,13 @@ def _paletted(images: Sequence[Image.Image]) -> list[Image.Image]:
     pixels = np.stack([np.asarray(image) for image in images]).view(np.uint32)[..., 0]
     distinct, indices = np.unique(pixels, return_inverse=True)
     colours = distinct.view(np.uint8).reshape(-1, 4)
+    clear = [255, 255, 255, 0]
+    colours[colours[:, 3] == 0] = clear
     if len(colours) > 256:
         few = colours[:: 1 + len(colours) // 10_000].astype(float)
         with warnings.catch_warnings(action="ignore"):  # a colour that nothing needs does no harm
             means, _ = kmeans2(few, few[:: 1 + len(few) // 255], iter=8, minit="matrix")
-        palette = np.vstack([np.zeros(4), means])  # the ground stays exactly transparent
+        palette = np.vstack([clear, means])  # the ground stays exactly transparent
         nearest = KDTree(palette).query(colours)[1].astype(np.uint8)
         colours, indices = palette.round().astype(np.uint8), nearest[indices]
     made = [Image.fromarray(frame) for frame in indices.astype(np.uint8).reshape(pixels.shape)]

@@ -168,7 +168,8 @@ def train(
         meter = Meter()
         try:
             for step in range(done, config.steps):
-                # A step and its save happen as a whole or not at all.
+                # An interrupt waits, so a step and its save happen as a whole or not at all. Where
+                # memory runs out, the optimiser may be half-way: the last checkpoint is what stays.
                 with interrupts_held_back(), enough_memory(TOO_LARGE):
                     loss, norm = training_step(learner, optimizer, batch(step), step, config)
                     ema.update(denoiser)
@@ -186,7 +187,7 @@ def train(
                 if report:
                     yield state
                     meter = Meter()  # so that the speed leaves out what the caller did
-        except (KeyboardInterrupt, GeneratorExit, MemoryError):
+        except (KeyboardInterrupt, GeneratorExit):
             with interrupts_held_back():
                 if done > run_folder.step:
                     meter.stop_if_diverged(done, run_folder.step)

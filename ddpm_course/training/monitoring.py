@@ -10,7 +10,7 @@ from ddpm_course.data.images import ImageData, to_uint8
 from ddpm_course.evaluation.denoising import x0_error
 from ddpm_course.pretrained.weights import save_pretrained
 from ddpm_course.samplers import sample
-from ddpm_course.training.curves import append_row, drop_rows_after, read_rows
+from ddpm_course.training.curves import append_row, drop_rows_after, read_column
 from ddpm_course.training.loop import TrainState
 from ddpm_course.training.run_folder import BEST, SAMPLES, interrupts_held_back
 from ddpm_course.training.speed import autocast
@@ -56,8 +56,7 @@ class HeldOut:
     def __init__(self, out: Path, settings: dict, images: WithConditions, done: int):
         self.out, self.settings, self.images = out, settings, images
         drop_rows_after(out / CURVE, done)
-        errors = [float(row["x0_error"]) for row in read_rows(out / CURVE)]
-        self.best = min(errors, default=math.inf)
+        self.best = min(read_column(out / CURVE, "x0_error"), default=math.inf)
 
     def measure(self, state: TrainState) -> float:
         """The mean error over all log-SNRs. Adds it to held_out.csv, and saves the weights if it

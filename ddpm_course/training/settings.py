@@ -38,7 +38,7 @@ class NetworkSettings:
 
     preset: PresetName = "tiny"
     """Size of the network. Millions of parameters and image size: tiny 1.6, 32; light 4.5, 64;
-    small 12, 64; base 36, 64; large 63, 64; upscaler 2.1, crops of 56 to 224."""
+    small 12, 64; base 36, 64; large 63, 64; upscaler 2.1, crops of 64."""
     init_from: str | None = None
     """Start from pretrained weights: the folder of a run or the name of a shipped checkpoint.
     Network, prediction and noise schedule are then those of the weights."""
