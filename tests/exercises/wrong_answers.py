@@ -447,36 +447,6 @@ WRONG = {
         return (drawn < held_out.median()).double().mean()
             it returns
         """,
-    "hide_labels": """
-        hidden, null_class -> hidden, 0
-            You hide with label 0
-        < share -> > share
-            You hide what should be kept
-        return torch.where(torch.arange(len(y)) < share * len(y), null_class, y)
-            The first labels are hidden
-        , generator=generator ->
-            The same generator hides other labels
-        torch.rand(len(y) -> torch.rand(1
-            No label is hidden
-        return torch.where(hidden, torch.randint(102, y.shape, generator=generator), y)
-            Only hide, with 102
-        return y.float().masked_fill(hidden, null_class)
-            Labels are int64
-        torch.rand( -> torch.randn(
-            are hidden
-        return y.masked_fill_(hidden, null_class)
-            you write into y
-        generator=generator -> generator=generator.manual_seed(0)
-            Another generator hides the same labels
-        hidden, null_class -> hidden, 102
-            Only hide, with 107
-        torch.rand(len(y), generator=generator) < share -> \
-        torch.randperm(len(y), generator=generator) < int(share * len(y))
-            Every batch hides exactly as many
-        torch.rand(len(y), generator=generator) < share -> \
-        (torch.rand(102, generator=generator) < share)[y]
-            A species is hidden as a whole
-        """,
     "guide": """
         x0_without + scale -> x0_without - scale
             `scale * (x0_with_y - x0_without)` has the wrong sign.
@@ -496,6 +466,16 @@ WRONG = {
             The factor `density` is missing.
         class_share**scale -> class_share ** (1 / scale)
             for scale = 3
+        """,
+    "away_from": """
+        return denoise -> return denoise(torch.zeros(3, 2, 4, 4), 1)
+            A *function* denoise(x_t, t) is needed
+        return (unwanted + scale * (wanted - unwanted)).clamp(-1, 1) -> _ = wanted - unwanted
+            The inner function returned None
+        scale * (wanted - unwanted) -> scale * wanted
+            is missing
+        y=avoid) -> y=avoid[:1])
+            value
         """,
     "within": """
         return denoise -> return guided(torch.zeros(2, 3), low)
