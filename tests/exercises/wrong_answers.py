@@ -252,10 +252,6 @@ WRONG = {
         return nats.mean().item() / math.log(2) \
         => it returned a float, and a torch tensor is expected
         """,
-    "hide_labels": """
-        return y.masked_fill_(hidden, null_class) => you write into y
-        hidden, null_class -> hidden, 102 => Labels become [102]. Dropped ones become 107
-        """,
     "guide": """
         return x0_with_y if scale <= 1 else x0_without + scale * (x0_with_y - x0_without) \
         => it's right in other cases, but not for scale = 0
@@ -263,6 +259,14 @@ WRONG = {
     "sharpened": """
         torch.trapezoid(product, grid) -> (product.sum() * (grid[1] - grid[0])) => where
         class_share**scale -> class_share ** (1 / scale) => for scale = 3
+        """,
+    "away_from": """
+        return denoise -> return denoise(torch.zeros(3, 2, 4, 4), 1) \
+        => A *function* denoise(x_t, t) is needed
+        return (unwanted + scale * (wanted - unwanted)).clamp(-1, 1) -> _ = wanted - unwanted \
+        => The inner function returned None
+        scale * (wanted - unwanted) -> scale * wanted => is missing
+        y=avoid) -> y=avoid[:1]) => value
         """,
     "within": """
         return denoise -> return guided(torch.zeros(2, 3), low) \
