@@ -81,7 +81,7 @@ def enlarged() -> None:
 
 PICTURED = {
     "00": "Twelve small pictures", "01": "A flower at seven times", "02": "Three flowers of dots",
-    "03": "Five convolutions: a square spot", "04": "Samples (recorded)",
+    "03": "Five convolutions: a square spot", "04": "The recorded loss falls",
     "05": "Two rows between two flowers",
     "06": "Six drawn flowers", "07": "Seven flowers at five scales",
     "08": "Four flowers drawn at 32",

@@ -120,30 +120,54 @@ def training_step(net, optimizer, x0, t, noise, schedule):
     return loss.item()
 
 
+def _settings() -> list[tuple]:
+    long = dc.TrainConfig(steps=1000, learning_rate=0.2, warmup_steps=100, decay_steps=300)
+    short = dc.TrainConfig(steps=20, learning_rate=0.5, warmup_steps=8, decay_steps=5)
+    no_rise = dc.TrainConfig(steps=10, learning_rate=0.3, warmup_steps=0, decay_steps=4)
+    no_fall = dc.TrainConfig(steps=10, learning_rate=0.1, warmup_steps=4, decay_steps=0)
+    chosen = {
+        long: (0, 1, 49, 98, 99, 100, 699, 700, 701, 850, 999),
+        short: (0, 7, 8, 16, 19),
+        no_rise: (0, 5, 9),
+        no_fall: (0, 5, 9),
+    }
+    return [(step, config) for config, steps in chosen.items() for step in steps]
+
+
 @exercises.add(
-    "Which share of the warm-up is done once this step is? It grows in a straight line, and from "
-    "some step on it would pass 1. Think of a warm-up of 0 steps, too.",
-    lambda: [
-        *((step, 0.2, 100) for step in (0, 1, 49, 98, 99, 100, 5000)),
-        *((step, 0.5, 8) for step in (0, 1, 8)),
-        (0, 0.2, 0),
-    ],
+    "Two fractions: how much of the warm-up is done once this step is, and how much of the decay "
+    "is still to come. Both may pass 1. The smallest of 1 and the two decides.",
+    _settings,
     """
     step + 1 -> step
-        At step 0 the rate is 0 and the step wasted. Count it in, as step + 1.
-    min(1.0, (step + 1) / max(warmup_steps, 1)) -> (step + 1) / max(warmup_steps, 1)
-        The rate goes on rising. After warm-up it stays at the full rate.
+        At step 0 the rate is 0 and the step is wasted. Count it in, as step + 1.
+    min(1.0, rise, fall) -> min(rise, fall)
+        The rate passes its full value. Between warm-up and decay it stays there.
+    min(1.0, rise, fall) -> min(1.0, rise)
+        The rate never falls. Over the last `decay_steps` steps it goes down to 0.
+    min(1.0, rise, fall) -> min(1.0, fall)
+        The rate is full from the start. Over the first `warmup_steps` steps it rises.
+    config.learning_rate * min(1.0, rise, fall) -> min(1.0, rise, fall)
+        You return the share of the full rate. Multiply it by `config.learning_rate`.
+    config.steps - step -> config.steps - step - 1
+        The last step has a rate of 0 and is wasted. The rate reaches 0 one step after the run.
+    config.steps - step -> step
+        The decay is counted from the start. Count the steps that are left, `config.steps - step`.
     (step + 1) / -> (step + 1) //
         The rate is 0 all through warm-up. `//` cuts fractions off, so use `/`.
-    max(warmup_steps, 1) -> warmup_steps
-        With warmup_steps = 0 it divides by 0. The full rate holds there.
-    max(warmup_steps, 1) -> (warmup_steps + 1)
-        It is one step late: the full rate should come at step warmup_steps − 1, counted from 0.
+    max(config.warmup_steps, 1) -> config.warmup_steps
+        With warmup_steps = 0 it divides by 0. There the rate is full from the start.
+    max(config.decay_steps, 1) -> config.decay_steps
+        With decay_steps = 0 it divides by 0. There the rate never falls.
+    max(config.warmup_steps, 1) -> (config.warmup_steps + 1)
+        It is one step late: the full rate comes at step warmup_steps − 1, counted from 0.
     """,
 )
-def warm_up(step, learning_rate, warmup_steps):
-    """The rate of a step, counted from 0: it rises over `warmup_steps` steps and then stays."""
-    return learning_rate * min(1.0, (step + 1) / max(warmup_steps, 1))
+def learning_rate(step, config):
+    """The rate of a step, counted from 0: it rises, stays, and falls."""
+    rise = (step + 1) / max(config.warmup_steps, 1)
+    fall = (config.steps - step) / max(config.decay_steps, 1)
+    return config.learning_rate * min(1.0, rise, fall)
 
 
 def _gradients() -> list[tuple]:

@@ -178,6 +178,13 @@ WRONG = {
         .square() -> .abs() => You don't square `net(x_t, t - 1) - noise`, but take `abs`.
         - noise) -> - torch.randn_like(noise)) => Use the `noise` you're given
         """,
+    "learning_rate": """
+        config.steps -> 1000 => it's right in other cases, but not for
+        config.warmup_steps -> 100 => it's right in other cases, but not for
+        config.learning_rate -> 0.2 => it's right in other cases, but not for
+        return torch.tensor([step]) => the result has shape (1,), and one number is expected
+        min(1.0, rise, fall) -> max(1.0, rise, fall) => for step = 0: it returns
+        """,
     "clip_gradients": """
         longest / norm if -> norm / longest if => The fraction `longest / norm` is upside down.
         return (factor * g for g in gradients) => it returned a generator, and a list is expected
@@ -393,6 +400,11 @@ RIGHT = {
         """,
     "ema_update": """
         return [torch.lerp(w, a, decay) for a, w in zip(average, weights)]
+        """,
+    "learning_rate": """
+        return config.learning_rate * min(1.0, rise) * min(1.0, fall)
+        config.learning_rate * min(1.0, rise, fall) -> \
+        torch.tensor([1.0, rise, fall]).min() * config.learning_rate
         """,
     "clip_gradients": """
         return tuple(g.clone() * factor for g in gradients)
