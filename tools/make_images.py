@@ -84,7 +84,7 @@ PICTURED = {
     "03": "Five convolutions: a square spot", "04": "The recorded loss falls",
     "05": "Two rows between two flowers",
     "06": "Six drawn flowers", "07": "Seven flowers at five scales",
-    "08": "Four flowers drawn at 32",
+    "08": "The same sunflower before",
     "09": "Four flowers; below, four smooth discs",
 }  # fmt: skip
 """The figure of each notebook that stands for it in README, by how its alternative text begins."""

@@ -289,6 +289,9 @@ WRONG = {
         x0_with_y.std((1, 2, 3), keepdim=True) -> x0_with_y.std((1, 2, 3)) \
         => it stopped with RuntimeError
         """,
+    "averaging_gain": """
+        return 10 * math.log10(n) / math.log10(11) => it's right in other cases
+        """,
     "psnr": """
         255**2 / error -> a.float().max() ** 2 / error => it's right in other cases
         """,
@@ -441,8 +444,11 @@ RIGHT = {
     "up_block": """
         reversed(skips) -> skips[::-1]
         """,
-    "block_mean": """
-        return torch.nn.functional.avg_pool2d(large, 4)
+    "averaging_gain": """
+        return 10 * math.log10(2) - 10 * math.log10(1 + 1 / n)
+        """,
+    "average_pool": """
+        return torch.nn.functional.avg_pool2d(high_res, 4)
         """,
     "rescaled": """
         return x0_guided * (mix * wanted / has + 1 - mix)
