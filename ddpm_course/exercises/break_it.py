@@ -1,5 +1,6 @@
 """Exercises of the notebook on faults: ten patients, each with one line of the package changed."""
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -9,11 +10,13 @@ from torch import Tensor, nn
 from ddpm_course import lab
 from ddpm_course.data.images import to_unit
 from ddpm_course.diffusion import Denoiser
-from ddpm_course.exercises.checking import Exercises, Wrong, close, require
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import Wrong, close, require
 from ddpm_course.lab.faults import Change, changed, source
-from ddpm_course.lab.probes import PROBES, averaged_weights, sample_gaussian, sampled_times
+from ddpm_course.lab.probes import PROBES, averaged_weights, sample_gaussian
 from ddpm_course.rng import generator
 from ddpm_course.schedules import cosine_schedule
+from ddpm_course.training import loop
 from ddpm_course.unet import norm_groups
 
 exercises = Exercises()
@@ -39,6 +42,19 @@ PATIENTS = {
     10: Change("unet.norm_groups", "min(channels) >= 4 * g", "min(channels) >= g"),
 }  # fmt: skip
 """What is wrong with each; the notebook does not show this."""
+NOTICED = {
+    1: "DDIM's spread",
+    2: "single point",
+    3: "black",
+    4: "DDPM's spread",
+    5: "noise at t = 1",
+    6: "solver's spread",
+    7: "memory of the start",
+    8: "perfect loss",
+    9: "largest t",
+    10: "effect of t",
+}
+"""The probe that notices each of them."""
 
 
 def patient(number: int) -> AbstractContextManager[None]:
@@ -73,9 +89,9 @@ def listing(number: int, where: str) -> None:
 def board() -> None:
     """Prints which probe notices which patient, and the test in the package like each probe."""
     print("patient " + " ".join(f"{number:>2}" for number in PATIENTS))
-    answers = {number: _ill(_fault(number)) for number in PATIENTS}
+    ill = {number: _ill(fault) for number, fault in PATIENTS.items()}
     for name in PROBES:
-        marks = " ".join(" ✗" if name in ill else " ·" for ill in answers.values())
+        marks = " ".join(" ✗" if name in names else " ·" for names in ill.values())
         print(f"        {marks}   {name}")
     print("\nThe package's tests that ask the same, in tests/:")
     for name, probe in PROBES.items():
@@ -93,11 +109,10 @@ def _fault(number: int) -> Change:
     return PATIENTS[number]
 
 
-def _ill(*changes: Change) -> dict[str, float]:
-    """The probes that fail with these changes made, and their answers."""
-    with changed(*changes):
-        answers = {name: probe.ask() for name, probe in PROBES.items()}
-    return {name: value for name, value in answers.items() if not PROBES[name].right(value)}
+def _ill(fault: Change) -> list[str]:
+    """The names of the probes that fail in a package with this fault."""
+    with changed(fault):
+        return [name for name, probe in PROBES.items() if not probe.right(probe.ask())]
 
 
 class _Echo(nn.Module):
@@ -108,64 +123,63 @@ class _Echo(nn.Module):
 
 
 def _losses() -> Tensor:
-    denoiser = Denoiser(_Echo(), cosine_schedule(5), "eps")
     x0, noise = torch.randn(2, 50, 3, generator=generator(5))
-    return denoiser.loss(x0, torch.arange(50) % 5 + 1, noise)
+    return Denoiser(_Echo(), cosine_schedule(5), "eps").loss(x0, torch.arange(50) % 5 + 1, noise)
 
 
-def _log_snr() -> Tensor:
-    return cosine_schedule(1000).alphas_cumprod[1:].logit()
+def _ancestral_samples() -> Tensor:
+    variances = ("fixed_small", "fixed_large")
+    return torch.cat([sample_gaussian("ddpm", 0.5, 20, variance=name) for name in variances])
 
 
 WIDTHS = [(32, 64, 64), (4, 8), (12, 18), (64, 96, 128, 192), (128, 256), (60, 90), (1024, 2048)]
+BYTES = torch.arange(256).to(torch.uint8)
 ANSWERS: dict[int, Callable[[], Tensor]] = {
     1: lambda: sample_gaussian("ddim", 0.5, 20),
-    2: lambda: sample_gaussian("ddpm", 0.5, 20),
-    3: lambda: to_unit(torch.arange(256).to(torch.uint8)),
-    4: lambda: sample_gaussian("ddpm", 0.5, 20),
-    5: _log_snr,
+    2: _ancestral_samples,
+    3: lambda: torch.cat([to_unit(BYTES), to_unit(BYTES[7:99])]),
+    4: _ancestral_samples,
+    5: lambda: cosine_schedule(1000).alphas_cumprod[1:].logit(),
     6: lambda: sample_gaussian("dpm_solver_pp_2m", 20.0, 20),
-    7: lambda: torch.tensor([averaged_weights(0.5, 12), averaged_weights(0.999, 12)]),
+    7: lambda: torch.tensor([averaged_weights(decay, 40) for decay in (0.5, 0.9, 0.999)]),
     8: _losses,
-    9: lambda: torch.tensor(sampled_times()),
+    9: lambda: torch.cat([loop.draw_times(500, T, generator(6)) for T in (3, 5, 1000)]),
     10: lambda: torch.tensor([norm_groups(widths) for widths in WIDTHS]),
 }
 """More than a probe asks: here too a repaired package must answer as the healthy one does."""
 
 
 def _heals(number: int) -> Callable[[Callable], None]:
-    """A test that the repaired patient answers rightly, to all probes and beyond."""
+    """A test that the repaired patient answers rightly, to its probe and beyond."""
 
     def test(f: Callable) -> None:
-        repair = f()
+        repair, fault = f(), PATIENTS[number]
         require(
             isinstance(repair, Change),
             "A repair is a Change(where, before, after): the function, the wrong piece of it, and "
             "the right one.",
         )
-        fault = _fault(number)
-        require(
-            repair.where == fault.where,
-            f"{repair.where} is healthy in patient {number}, or is not its full name. Look "
-            "elsewhere, or name it as `listing` does.",
-        )
-        try:
-            with changed(fault, repair):
-                pass
-        except ValueError as error:
-            raise Wrong(f"The repair is not possible. {error}") from error
-        for name, value in _ill(fault, repair).items():
-            raise Wrong(
-                f"Patient {number} is not well yet. The probe '{name}' returns {value:.4g}, and "
-                f"{PROBES[name].low:g} to {PROBES[name].high:g} is right."
-            )
+        short = fault.where.endswith(f".{repair.where}")
+        require(not short, f"Name the function in full, as {fault.where!r}.")
+        elsewhere = f"{repair.where} is healthy in patient {number}. Look elsewhere."
+        require(repair.where == fault.where, elsewhere)
+        probe = PROBES[NOTICED[number]]
         with torch.random.fork_rng(devices=[]):
             healthy = ANSWERS[number]()
-            with changed(fault, repair):
-                answer = ANSWERS[number]()
+            try:
+                with changed(fault, repair):
+                    right = close(ANSWERS[number](), healthy, 1e-6)
+                    value = math.nan if right else probe.ask()
+            except ValueError as error:
+                raise Wrong(f"The repair is not possible. {error}") from error
         require(
-            close(answer, healthy, 1e-6),
-            f"Every probe passes, but on other inputs {fault.where} does not answer as the healthy "
+            right or probe.right(value),
+            f"Patient {number} is not well yet. The probe '{NOTICED[number]}' returns {value:.4g}, "
+            f"and {probe.low:g} to {probe.high:g} is right.",
+        )
+        require(
+            right,
+            f"The probe passes, but on other inputs {fault.where} does not answer as the healthy "
             "package does. Repair the rule, not the one case.",
         )
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ddpm_course.exercises.checking import Exercises, is_number, randn, require, tensor_of
-from ddpm_course.rng import generator
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.randomness import test_rows_per_class
+from ddpm_course.exercises.results import is_number, randn
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -32,18 +33,10 @@ def _as_number(f: Callable) -> Callable:
     "`a.mean(0)` and `a.std(0)` have one entry per feature. Square the differences and sum up.",
     # so many rows that dividing by N or by N − 1 makes no difference
     lambda: [
-        (_features(4000, 0), _features(5000, 1, 1.5, 0.3)),
+        (_features(4000, 0), _features(5000, 1, 2.5, 0.8)),
         (_features(3000, 2)[:, :2], _features(3000, 3, 0.5)[:, :2]),
     ],
     """
-    return means.sum()
-        Only the means are compared. Two clouds with one centre can differ in width.
-    return stds.sum()
-        Only the widths are compared. What about the means?
-    a.std(0) - b.std(0) -> a.var(0) - b.var(0)
-        The variances are compared. The formula has standard deviations.
-    .sum() -> .sum().sqrt()
-        This is the root of it. The Fréchet distance is used squared, as the FID is.
     a.mean(0) - b.mean(0) -> a.mean() - b.mean(); a.std(0) - b.std(0) -> a.std() - b.std(); \
     (means + stds).sum() -> means + stds
         Mean and width are taken over all values together. Give `mean` and `std` the dimension 0, so
@@ -74,8 +67,6 @@ def frechet_diagonal(a, b):
     (k.sum() - k.trace()) / (n * (n - 1)) -> k.mean()
         Each image is compared with itself, too. Leave the diagonal out, else the distance is above
         0 even between two samples of one kind.
-    (n * (n - 1)) -> n**2
-        The diagonal is set to 0 but still counted. Divide by N (N − 1).
     """,
     through=_as_number,
 )
@@ -92,36 +83,10 @@ def kernel_distance(a, b):
     return within(a) + within(b) - 2 * kernel(a, b).mean()
 
 
-def _test_rows_per_class(f) -> None:
-    labels = torch.tensor([2, 0, 1, 1, 0, 2, 2, 1, 0, 2, 1, 0, 0, 1, 2, 2])
-    draws = []
-    for seed in range(30):
-        rows = f(labels, 3, generator(seed))
-        indices = isinstance(rows, Tensor) and rows.dtype == torch.int64
-        require(indices, "Row numbers are needed, a tensor of int64 to index with.")
-        require(rows.numel() > 0 and int(rows.max()) < 16, "There is a row beyond the last one.")
-        rows, listed = tensor_of(rows, (9,)), rows.tolist()
-        as_labels = listed == sorted(listed) and max(listed) < 3
-        require(not as_labels, "These are labels. Return the *rows* that have them.")
-        places = len(rows.unique()) < 9 and max(listed) < int(labels.bincount().max())
-        require(not places, "These are places within a class. Look up which rows those are.")
-        require(len(rows.unique()) == 9, "A row came twice. Draw without replacement.")
-        counts = labels[rows].bincount(minlength=3).tolist()
-        require(counts == [3, 3, 3], f"Of the three classes {counts} rows came, not 3 of each.")
-        draws.append(sorted(listed))
-    first = sorted(k for c in range(3) for k in (labels == c).nonzero()[:3, 0].tolist())
-    require(draws[0] != first or draws[1] != first, "These are the first of each class. Draw them.")
-    require(len({tuple(d) for d in draws}) > 1, "Every seed draws the same rows. Use `generator`.")
-    again = sorted(f(labels, 3, generator(0)).tolist())
-    require(again == draws[0], "The same generator draws other rows. Use it.")
-    seen = torch.tensor(draws).flatten().bincount(minlength=16)
-    require(bool((seen > 0).all()), "Some rows are never drawn, in 30 tries.")
-
-
 @exercises.add(
     "`(labels == c).nonzero()[:, 0]` are the rows of class c; `torch.randperm(n, "
     "generator=generator)` shuffles them, and the first `number` are a sample.",
-    test=_test_rows_per_class,
+    test=test_rows_per_class,
 )
 def rows_per_class(labels, number, generator):
     """Row numbers i64: `number` of every class in labels i64[N], drawn without replacement."""
@@ -141,20 +106,13 @@ def rows_per_class(labels, number, generator):
         (_features(5, 2)[:, :1].float(), 2.0, _features(5, 3)[:, :1].float(), 0.7),
     ],
     """
-    / math.log(2) ->
-        This is in nats. Divide by ln 2.
     .mean() ->
         There is one number per value. Take the mean over all.
-    variance_q / variance_p -> variance_p / variance_q; \
-    square() / variance_p -> square() / variance_q
-        q and p have swapped places. q is the first, and p's variance divides.
     square() / variance_p -> square() / variance_q
         The difference of the means is divided by q's variance. Divide by p's.
     variance_q / variance_p -> variance_q**2 / variance_p**2; \
     square() / variance_p -> square() / variance_p**2
         The variances are taken for standard deviations, and squared once more.
-    return square.mean() / 2 / math.log(2)
-        Only the means are compared. The variances differ, too.
     """,
 )
 def gaussian_bits(mean_q, variance_q, mean_p, variance_p):
@@ -166,9 +124,9 @@ def gaussian_bits(mean_q, variance_q, mean_p, variance_p):
 
 
 def _distances() -> list[tuple]:
-    drawn = torch.tensor([0.1, 0.4, 0.5, 0.5, 0.9], dtype=torch.float64)
-    held_out = torch.tensor([0.3, 0.5, 0.6, 1.0], dtype=torch.float64)
-    return [(drawn, held_out), (held_out + 0.2, drawn), (drawn, drawn.flip(0))]
+    drawn = torch.tensor([0.2, 0.8, 1.0, 1.0, 1.8], dtype=torch.float64)
+    held_out = torch.tensor([0.6, 1.0, 1.2, 2.0], dtype=torch.float64)
+    return [(drawn, held_out), (held_out + 0.4, drawn), (drawn, drawn.flip(0))]
 
 
 @exercises.add(
@@ -176,8 +134,6 @@ def _distances() -> list[tuple]:
     "Booleans have a mean once they are `.double()`.",
     _distances,
     """
-    < held_out -> > held_out
-        This is the chance of being *farther*. Near means a *small* distance.
     below + equal / 2 -> below
         Ties do not count. Give them one half.
     below + equal / 2 -> below + equal

@@ -21,7 +21,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 from nbformat import NotebookNode
 
-from ddpm_course.exercises.checking import crash
+from ddpm_course.exercises.results import crash
 
 IMPORT_SECONDS = 600
 # A server that has imported torch starts the process of an answer in milliseconds; Windows has none
@@ -146,7 +146,7 @@ def _check_answer(
     failed = shell.run_cell(imports).error_in_exec
     results.send(f"{type(failed).__name__}: {failed}" if failed else "")
     references = {other: e.solution for other, e in exercises.by_name.items() if other != name}
-    shell.push(references | {"check": lambda f: f})
+    shell.push(references | {"check": lambda f, name="": f})
     outcomes = [shell.run_cell(cell) for cell in cells]
     errors = [error for o in outcomes if (error := o.error_before_exec or o.error_in_exec)]
     answer = shell.user_ns.get(name)

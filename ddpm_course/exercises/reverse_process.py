@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import ddpm_course as dc
-from ddpm_course.exercises.checking import Exercises, randn, require
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn, require
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -37,9 +38,6 @@ def _pairs() -> list[tuple]:
     sqrt(abar_before) -> sqrt(abar); - beta) * (1 - abar_before) -> - beta) * (1 - abar)
         ᾱ_t stands where ᾱ_{t−1} belongs. √ᾱ_{t−1} on x_0 and 1−ᾱ_{t−1} on x_t are about one step
         before, `alphas_cumprod[t - 1]`.
-    betas[t] -> betas[t - 1]
-    betas[t] -> betas[t - 1]; / (1 - abar) * beta -> / (1 - abar) * schedule.betas[t].item()
-        You used β_{t−1}. `schedule.betas[t]` is β_t, because index 0 holds a 0 for clean data.
     math.sqrt(1 - beta) -> math.sqrt(abar)
         The weight of x_t has √ᾱ_t. x_t is one step away from x_{t−1}, so it is √α_t, with α_t =
         1−β_t.
@@ -75,8 +73,6 @@ def _gaussians() -> list[tuple]:
     "variances, and the −1 that makes it 0 for two equal Gaussians.",
     _gaussians,
     """
-    _1 / variance_2 -> _1**-1 * variance_2; ** 2 / variance_2 -> ** 2 / variance_1
-        This is KL(N_2 ‖ N_1), with the arguments swapped.
     _1 / variance_2 -> _1**2 / variance_2**2; ** 2 / variance_2 -> ** 2 / variance_2**2
         You squared the variances. They are σ² already.
     _1 / variance_2 -> _1**0.5 / variance_2**0.5; ** 2 / variance_2 -> ** 2 / variance_2**0.5
@@ -153,7 +149,9 @@ def _with_net(f: Callable) -> Callable:
         require(net.calls == 1, f"The network was called {net.calls} times. Ask it once.")
         learns = isinstance(loss, Tensor) and loss.requires_grad
         require(learns, "The loss has no gradient to learn from. Leave out `.item()` or `no_grad`.")
-        gradient = torch.autograd.grad(loss.sum(), net.weight)[0]
+        [gradient] = torch.autograd.grad(loss.sum(), net.weight, allow_unused=True)
+        cut_off = "The gradient doesn't reach the network. Leave out `.detach()` and `.data`."
+        require(gradient is not None, cut_off)
         return {"the loss": loss, "its gradient": gradient}
 
     return loss_and_gradient
@@ -174,12 +172,8 @@ def _batches() -> list[tuple]:
         The factors don't line up with x0. t holds one time per row, so give them the shape [B, 1].
     net(x_t, t - 1) -> net(x_t, t)
         The network received t. It counts from 0, so it must receive t − 1.
-    net(x_t, t - 1) -> net(x_t, t + 1)
-        The network received t + 1. It counts from 0, so it must receive t − 1.
     net(x_t, t - 1) -> net(x0, t - 1)
         The network received the clean x0. It must see the noised x_t.
-    alphas_cumprod[t] -> alphas_cumprod[t - 1]
-        x_t is noised with ᾱ_{t−1}. Only the network counts from 0; read the schedule at t.
     predicted - noise -> predicted - x0
         The answer is compared with x0. The network predicts the noise.
     predicted - noise -> predicted - x_t
@@ -187,8 +181,6 @@ def _batches() -> list[tuple]:
     .mean() -> .mean(1)
     .mean() ->
         There is one loss per row or value. Take the mean over everything.
-    return (predicted - noise).abs().mean()
-        The error is not squared, it is absolute.
     """,
     through=_with_net,
 )

@@ -5,7 +5,8 @@ import math
 import torch
 
 import ddpm_course as dc
-from ddpm_course.exercises.checking import Exercises, kind, randn, require
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
@@ -58,8 +59,6 @@ def ddpm_step(x_t, x0_hat, t, s, noise, schedule):
     """
     alphas_cumprod[s] -> alphas_cumprod[t - 1]
         You used t − 1 instead of s. Take ᾱ_s as it comes.
-    alphas_cumprod[s] -> alphas_cumprod[t]
-        This is x_t again. Compute eps with ᾱ_t, but put the image together with ᾱ_s.
     math.sqrt(1 - abar_s) -> math.sqrt(1 - abar_t)
         The second term keeps √(1−ᾱ_t), so none of the noise goes. Use √(1−ᾱ_s).
     return dc.q_posterior(x0_hat, x_t, t, s, schedule)[0]
@@ -75,32 +74,32 @@ def ddim_step(x_t, x0_hat, t, s, schedule):
     return math.sqrt(abar_s) * x0_hat + math.sqrt(1 - abar_s) * eps
 
 
-def _test_time_grid(f) -> None:
-    for T, steps in ((1000, 10), (1000, 7), (350, 50), (350, 100), (1000, 1), (350, 350)):
-        got, case = f(T, steps), f"For T = {T} and steps = {steps}"
-        listed = isinstance(got, list | tuple | range)
-        require(listed, f"A list of ints is needed, not a {kind(got)}.")
-        odd = next((kind(t) for t in got if type(t) is not int), None)
-        require(odd is None, f"A time is an index into a table, so an int. You have a {odd}.")
-        require(len(got) > 1, f"{case} there is no step in the grid. It needs {steps + 1} times.")
-        require(got[0] > got[-1], "Your grid rises. Sampling goes back in time, from T to 0.")
-        unseen = "The model never sees T, so it takes pure noise for something cleaner."
-        require(got[0] == T, f"{case} the first time is {got[0]}. {unseen}")
-        require(got[-1] == 0, f"{case} it stops at {got[-1]}, where noise is left. End in 0.")
-        require(len(got) != steps, f"{case} you list {steps} times, but n steps have n + 1 ends.")
-        require(len(got) == steps + 1, f"{case} there are {len(got)} times, not {steps + 1}.")
-        exact = [T * (steps - k) / steps for k in range(steps + 1)]
-        for k, (t, right) in enumerate(zip(got, exact, strict=True)):
-            case = f"{case} time {k} is {t}, not {right:.4g} rounded."
-            require(
-                abs(t - right) < 0.501, f"{case} Round each time to the nearest, not the stride."
-            )
-
-
 @exercises.add(
     "After k steps the share k/steps of the way from T to 0 is done, and k runs from 0 to steps, "
     "both included.",
-    test=_test_time_grid,
+    lambda: [(1000, 10), (1000, 7), (350, 50), (350, 99), (1000, 1), (350, 350)],
+    """
+    return [T * (1 - k / steps) for k in range(steps + 1)]
+        A time is an index into a table, so it must be an int.
+    return [round(T * k / steps) for k in range(steps + 1)]
+        Your grid rises. Sampling goes back in time, from T to 0.
+    return [k * (T // steps) for k in reversed(range(steps))]
+    return [round(T * k / steps) for k in reversed(range(steps))]
+        The grid doesn't begin at T. The model never sees T, so it takes pure noise for something
+        cleaner.
+    range(steps + 1) -> range(steps)
+        The grid stops before 0, where noise is left. End in 0.
+    return [round(t) for t in torch.linspace(T, 0, steps).tolist()]
+    return [round(t) for t in torch.linspace(T, 1, steps).tolist()]
+        There are `steps` times, but n steps have n + 1 ends.
+    return [T - k * round(T / steps) for k in range(steps)] + [0]
+    return [T - k * (T // steps) for k in range(steps)] + [0]
+    return [T - k * (T // steps) for k in range(steps + 1)]
+        Round each time by itself, not the stride between them.
+    round( -> int(
+    round( -> math.ceil(
+        Round each time to the nearest whole number, neither down nor up.
+    """,
 )
 def time_grid(T, steps):
     """The steps + 1 times from T down to 0, evenly spaced."""
@@ -125,16 +124,9 @@ def _noises() -> list[tuple]:
         image looks flat.
     theta = torch.acos( -> theta = (180 / math.pi) * torch.acos(
         The angle is in degrees. `sin` takes radians, as `acos` gives.
-    / (a.norm() * b.norm()) ->
-        `acos` got no cosine. a·b is one only after division by the lengths of a and b.
     return math.cos(w * math.pi / 2) * a + math.sin(w * math.pi / 2) * b
         θ is taken as 90°. Two noises only come near that, so measure it.
-    torch.acos( -> (
-        θ is not an angle yet. Take `acos` of the cosine.
-    sin(w * theta) * b) / torch -> sin(w * theta) * b * (a.norm() / b.norm())) / a.norm() / torch
-        The result has length 1. Divide by lengths only for the angle.
     (a * b).sum() / (a.norm() * b.norm()) -> torch.cosine_similarity(a, b)[:, None]
-    (a * b).sum() / (a.norm() * b.norm()) -> torch.cosine_similarity(a, b, dim=3)[..., None]
     (a * b).sum() / (a.norm() * b.norm()) -> torch.cosine_similarity(a, b)
     (a * b).sum() -> (a * b).sum((1, 2, 3), keepdim=True); \
     a.norm() * b.norm() -> a.norm(dim=(1, 2, 3), keepdim=True) * b.norm(dim=(1, 2, 3), keepdim=True)
@@ -149,13 +141,13 @@ def slerp(a, b, w):
 
 def _masked() -> list[tuple]:
     x_s, x0, noise = _images(3)
-    here = torch.zeros(1, 1, 8, 8, dtype=torch.bool)
-    here[..., 2:6, 1:5] = True
+    here = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    here[0, :, 2:6, 1:5] = here[1, :, 3:, :2] = True
     long = dc.linear_schedule(1000)
     return [
         (x_s, x0, here.float(), 400, noise, long),
         (x_s, x0, here, 400, noise, long),
-        (x_s[:1], x0[:1], ~here, 3, noise[:1], dc.cosine_schedule(50)),
+        (x_s[:1], x0[:1], ~here[:1], 3, noise[:1], dc.cosine_schedule(50)),
     ]
 
 
@@ -168,10 +160,6 @@ def _masked() -> list[tuple]:
         The mask is inverted. Where it is 1, the image is known.
     known, x_s) -> x0_known, x_s)
         You paste the clean image. x_s is noisy, so bring x0_known to s first.
-    x0_known, s, -> x0_known, schedule.T,
-        The known part has the noise of t = T. x_s is at s.
-    known, x_s) -> (known + x_s) / 2, x_s)
-        You mix known and sampled half and half. Inside the mask only the known counts.
     return mask * known
         You keep nothing of x_s where the mask is 0. That part is being sampled.
     return dc.q_sample(torch.where(mask.bool(), x0_known, x_s), s, noise, schedule)
@@ -201,14 +189,10 @@ def _points() -> list[tuple]:
     "log density in x_t, then put x0_hat for x_0.",
     _points,
     """
-    return (x_t - math.sqrt(abar) * x0_hat) / (1 - abar)
-        The sign is wrong. This points to the noise, and the score points to the data.
     return (x_t - math.sqrt(abar) * x0_hat) / math.sqrt(1 - abar)
         This is eps. Change its sign and divide by √(1−ᾱ_t).
     / (1 - abar) -> / math.sqrt(1 - abar)
         This is −eps. Divide it by √(1−ᾱ_t) once more.
-    / (1 - abar) -> / (1 - abar) ** 1.5
-        This is −eps/(1−ᾱ_t), one division by √(1−ᾱ_t) too many.
     return x0_hat - x_t
         This is x0_hat − x_t, the way to the clean image, which is not yet a score.
     """,

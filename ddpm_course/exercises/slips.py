@@ -3,6 +3,7 @@
 import ast
 import copy
 import inspect
+import operator
 import re
 import textwrap
 from collections.abc import Callable, Iterator
@@ -80,8 +81,9 @@ def _then(change: Callable, solution: Callable, *arguments: Any) -> Any:
     return change(solution(*arguments))
 
 
+NOT_ITS_JOB = "That is not this function's job."
 OF_RESULTS: list[tuple[Callable, str]] = [
-    (lambda r: r.clamp(-1, 1), "You clip the result to [−1, 1]. That is not this function's job."),
+    (lambda r: r.clamp(-1, 1), f"You clip the result to [−1, 1]. {NOT_ITS_JOB}"),
     (lambda r: tuple(reversed(r)), "You return the right results in the wrong order."),
     (lambda r: -r, "The sign is wrong: every value should be negated."),
     (lambda r: r**2, "This is the square of the right result. Did you return a variance?"),
@@ -96,47 +98,32 @@ ROOTLESS = (
 
 def _of_arguments(solution: Callable) -> Iterator[tuple[Callable, str]]:
     names = list(inspect.signature(solution).parameters)
-
-    def after(change: Callable[[list], None]) -> Callable:
-        """The solution after a change of its list of arguments."""
-
-        def slipped(*given: Any) -> Any:
-            arguments = list(given)
-            change(arguments)
-            return solution(*arguments)
-
-        return slipped
-
     for k, name in enumerate(names):
         if "schedule" in names and name in ("t", "s", "level"):
-            for number, sign in ((-1, "−"), (1, "+")):
+            for shift, sign in ((-1, "− 1"), (1, "+ 1")):
                 yield (
-                    after(partial(_add, k, number)),
-                    f"You read the schedule at {name} {sign} 1 instead of {name}. Index 0 is for "
+                    partial(_with, k, partial(operator.add, shift), solution),
+                    f"You read the schedule at {name} {sign} instead of {name}. Index 0 is for "
                     "clean data, so no shift is needed.",
                 )
-        clips = f"You clip `{name}` to [−1, 1]. That is not this function's job."
-        yield after(partial(_clip, k)), clips
+        clipped = partial(_with, k, lambda value: value.clamp(-1, 1), solution)
+        yield clipped, f"You clip `{name}` to [−1, 1]. {NOT_ITS_JOB}"
         yield partial(_just, k), f"You return `{name}` as it came."
     for j, k in combinations(range(len(names)), 2):
         swapped = f"`{names[j]}` and `{names[k]}` have swapped places."
-        yield after(partial(_swap, j, k)), swapped
+        yield partial(_swapped, j, k, solution), swapped
 
 
-def _add(k: int, number: int, arguments: list) -> None:
-    arguments[k] = arguments[k] + number
+def _with(k: int, change: Callable, solution: Callable, *given: Any) -> Any:
+    return solution(*given[:k], change(given[k]), *given[k + 1 :])
 
 
-def _clip(k: int, arguments: list) -> None:
-    arguments[k] = arguments[k].clamp(-1, 1)
+def _swapped(j: int, k: int, solution: Callable, *given: Any) -> Any:
+    return solution(*given[:j], given[k], *given[j + 1 : k], given[j], *given[k + 1 :])
 
 
-def _swap(j: int, k: int, arguments: list) -> None:
-    arguments[j], arguments[k] = arguments[k], arguments[j]
-
-
-def _just(k: int, *arguments: Any) -> Any:
-    return arguments[k] + 0
+def _just(k: int, *given: Any) -> Any:
+    return given[k] + 0
 
 
 class _Replace(ast.NodeTransformer):
@@ -148,7 +135,7 @@ class _Replace(ast.NodeTransformer):
 
 
 def _of_expressions(solution: Callable) -> Iterator[tuple[Callable, str]]:
-    """The solution with one term, factor or power missing or the wrong way round."""
+    """The solution with one expression in it mistaken."""
     tree = ast.parse(source_of(solution))
     for k, node in enumerate(ast.walk(tree)):
         for new, sentence in _mistaken(node):
@@ -174,16 +161,30 @@ def _mistaken(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
             yield ast.BinOp(right, ast.Div(), left), f"The fraction {_shown(node)} is upside down."
         case ast.BinOp(left, ast.Pow(), right):
             yield left, f"{_shown(left)} lacks the power {_shown(right)}."
+            if ast.unparse(right) == "2":
+                yield _method(left, "abs"), f"You don't square {_shown(left)}, but take `abs`."
+        case ast.Subscript(table, index) if (shown := ast.unparse(index)) in SHIFTED:
+            for other in SHIFTED[shown]:
+                new = ast.Subscript(table, ast.parse(other, mode="eval").body, ast.Load())
+                yield new, f"{_shown(new)} stands where {_shown(node)} belongs."
         case ast.Call(ast.Attribute(inner, "square"), []):
             yield inner, f"The square of {_shown(inner)} is missing."
-            absolute = ast.Call(ast.Attribute(inner, "abs", ast.Load()), [], [])
-            yield absolute, f"You take the absolute value of {_shown(inner)}. Square it."
-        case ast.Call(ast.Attribute(inner, "mean" | "sum" as name), arguments, keywords):
-            other = "sum" if name == "mean" else "mean"
-            called = ast.Call(ast.Attribute(inner, other, ast.Load()), arguments, keywords)
-            yield called, f"You take the {other} where the {name} is needed."
+            yield _method(inner, "abs"), f"You don't square {_shown(inner)}, but take `abs`."
+        case ast.Call(ast.Attribute(inner, name), arguments, keywords) if name in CONFUSED:
+            other = CONFUSED[name]
+            confused = ast.Call(ast.Attribute(inner, other, ast.Load()), arguments, keywords)
+            yield confused, f"You take the `{other}` where the `{name}` is needed."
+    if isinstance(node, ast.Call):
+        clipped = _method(node, "clamp", ast.Constant(-1), ast.Constant(1))
+        yield clipped, f"You clip {_shown(node)} to [−1, 1]. {NOT_ITS_JOB}"
 
 
+def _method(inner: ast.expr, name: str, *arguments: ast.expr) -> ast.Call:
+    return ast.Call(ast.Attribute(inner, name, ast.Load()), list(arguments), [])
+
+
+SHIFTED = {"t": ("t - 1", "t + 1"), "s": ("s - 1", "s + 1"), "t - 1": ("t", "t - 2")}
+CONFUSED = {"mean": "sum", "sum": "mean", "std": "var", "var": "std"}
 NOTATION = {"math.sqrt": "√", "torch.sqrt": "√", "abar_before": "ᾱ_{t−1}", "abar_s": "ᾱ_s",
             "abar_t": "ᾱ_t", "abar": "ᾱ_t", "beta": "β_t"}  # fmt: skip
 

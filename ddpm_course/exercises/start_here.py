@@ -23,27 +23,12 @@ PIXELS = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8)
     return images.float() / 128 - 1
         You divide by 128, so 255 becomes 0.992 instead of 1. Half of 255 is 127.5.
     return images * 2 / 255 - 1
-    return images * 2 / 255.0 - 1
     return (images - 128) / 127.5
         uint8 starts again at 0 after 255. Convert to float first and calculate then.
-    return images.float() - 127.5
-        You moved the middle to 0 but did not divide: the values reach ±127.5.
-    return images.float() / 127.5
-        The values run from 0 to 2. Subtract 1 to centre them.
-    return images.float() / 255 - 0.5
-        The values reach only ±0.5. The range should be 2 wide, so divide by 127.5.
-    return images.float()
-        You made floats, but they still run from 0 to 255.
-    return (images.float() / 127.5 - 1).to(torch.int8)
-        The result is whole numbers. Nearly all pixels belong somewhere between −1 and 1.
-    return 1 - images.float() / 127.5
-        Black and white are swapped. 0 is black and becomes −1.
     return (images.float() - images.min()) / (images.max() - images.min()) * 2 - 1
     return (images.float() - images.float().mean()) / images.float().std()
         One pixel value becomes different numbers in different batches. Scale by fixed numbers, not
         by a minimum, maximum or mean of the images that come.
-    return images.float() // 128 * 2 - 1
-        256 shades go in and 2 come out, because `//` throws the rest away.
     """,
 )
 def to_unit(images):
@@ -71,15 +56,17 @@ def to_unit(images):
     return ((x + 1) * 255).clamp(0, 255).to(torch.uint8)
     return ((x + 1) * 255).clamp(0, 255).round().to(torch.uint8)
         x + 1 runs from 0 to 2, so 255 is twice too much. Multiply by 127.5.
-    return ((x.clamp(-1, 1) + 1) * 128).int().to(torch.uint8)
     return ((x.clamp(-1, 1) + 1) * 128).clamp(0, 255).to(torch.uint8)
     return ((x.clamp(-1, 1) + 1) * 128).clamp(0, 255).round().to(torch.uint8)
+    return ((x.clamp(-1, 1) + 1) * 128).int().to(torch.uint8)
         You multiply by 128. That takes 1 to 256, one more than uint8 holds, so use 127.5.
     clamp(-1, 1) -> clamp(0, 1)
         Everything below 0 becomes one grey. You clip to [0, 1], but x starts at −1.
     return ((x.tanh() + 1) * 127.5).round().to(torch.uint8)
+    return ((x.tanh() + 1) * 127.5).to(torch.uint8)
         `tanh` also bends values inside [−1, 1]. Clipping leaves those as they are.
     return ((x - x.min()) / (x.max() - x.min()) * 255).round().to(torch.uint8)
+    return ((x - x.min()) / (x.max() - x.min()) * 255).to(torch.uint8)
         You stretch each batch to its own minimum and maximum. Scale by fixed numbers and clip.
     """,
 )
@@ -91,7 +78,7 @@ def to_uint8(x):
 @exercises.add(
     "How many images does the whole training run see, each counted as often as it is seen? They "
     "come in batches without a gap, and only the very last batch may be left unfilled.",
-    lambda: [(280, 8189, 128), (2, 64, 32), (3, 100, 32), (1, 10, 32), (10, 7169, 64), (7, 45, 4)],
+    lambda: [(280, 8189, 128), (2, 64, 32), (3, 100, 32), (1, 10, 32), (4, 50, 8), (7, 45, 4)],
     """
     return epochs * images // batch_size
     return round(epochs * images / batch_size)
@@ -103,12 +90,10 @@ def to_uint8(x):
     return epochs * (images // batch_size)
         You drop the rest of each epoch. A batch goes on with the next epoch, so round once, at the
         end.
-    return math.ceil(images / batch_size)
-    return images // batch_size
-        You leave out the epochs. Every image is seen once in each of them.
     return epochs * images / batch_size
         You can't do part of a step, so round up.
     return epochs * images // batch_size + 1
+    return round(epochs * images / batch_size + 0.5)
         Where the batches come out even there is no step to add. Round up instead of adding 1.
     """,
 )

@@ -5,24 +5,25 @@ import torch.nn.functional as F  # noqa: F401 (slips use it)
 from torch import Tensor
 
 import ddpm_course as dc
-from ddpm_course.exercises.checking import Exercises, randn
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
 
 
 def _large(seed: int = 0) -> Tensor:
-    return 0.6 * randn(3, 3, 16, 24, seed=seed)
+    return 3 * randn(3, 3, 16, 24, seed=seed)
 
 
 def _small(seed: int = 1) -> Tensor:
-    return 0.6 * randn(3, 3, 4, 6, seed=seed)
+    return 2 * randn(3, 3, 4, 6, seed=seed)
 
 
 def _bytes() -> list[tuple]:
-    a, b = (((_large(seed) + 1) * 127.5).clamp(0, 255).to(torch.uint8) for seed in (0, 1))
+    a, b = ((_large(seed) * 25 + 127.5).clamp(0, 255).to(torch.uint8) for seed in (0, 1))
     b[1] = (a[1].int() + torch.tensor([[[3]], [[-2]], [[1]]])).clamp(0, 255).to(torch.uint8)
-    return [(a, b), (a[1:2, :, :5], b[1:2, :, :5])]
+    return [(a, b), (a[1:2, :, :5], b[1:2, :, :5]), (a[:2] // 2, b[:2] // 3)]
 
 
 @exercises.add(
@@ -35,18 +36,10 @@ def _bytes() -> list[tuple]:
     (a.float() - b.float()) -> (a - b).float()
     (a.float() - b.float()).square() -> (a - b).square().float()
         Bytes wrap around: 3 − 5 is 254 in uint8. Convert to float before you subtract.
-    255**2 / error -> error / 255**2
-        The sign is wrong. Less error must give more decibels.
-    10 * -> 20 *
-        20·log₁₀ is for amplitudes, and the squared error is a power. Take 10·log₁₀.
     log10() -> log()
         That is the natural logarithm. Decibels use log₁₀.
-    255**2 -> 255
-        The peak is 255², not 255, because it is compared with a *squared* error.
     255**2 -> 1
         The peak is missing. This is −10·log₁₀ of the error alone.
-    return error
-        That is the mean squared error. Put it into the formula.
     """,
 )
 def psnr(a, b):
@@ -60,18 +53,12 @@ def psnr(a, b):
     "over the two fours.",
     lambda: [(_large(),), (_large(1)[:1, :, :8].double().contiguous(),)],
     """
-    return F.avg_pool2d(large, 2)
-        It is half as large. A quarter in each dimension is needed.
     return large[..., ::4, ::4]
     return large[..., 1::4, 1::4]
     return large[..., 2::4, 2::4]
     return large[..., 3::4, 3::4]
         This keeps one pixel of 16 and skips the others. Details finer than 4 pixels come out as a
         false pattern (aliasing). Take the mean.
-    .mean( -> .sum(
-        That is the sum of the block. Divide by 16.
-    return F.max_pool2d(large, 4)
-        That is the brightest pixel of each block. Take the mean.
     return F.interpolate(large, scale_factor=0.25, mode="bilinear")
         Bilinear interpolation looks at the 4 pixels in the middle of a block and skips the other
         12.
@@ -89,18 +76,10 @@ def block_mean(large):
     "`torch.cat([a, b], dim=1)` joins channels; `dc.upsampled(small)` is the b.",
     lambda: [(_large(), _small()), (_large()[:1, :, :8], _small()[:1, :, :2])],
     """
-    dim=1 -> dim=0
-        They are stacked as more images. Join the *channels*, dimension 1.
-    return x_t + dc.upsampled(small)
-        Three channels came. Keep the two images apart, six channels in all.
     x_t, dc.upsampled(small) -> dc.upsampled(small), x_t
         The low-resolution image comes first. The noisy one should.
     dc.upsampled(small) -> F.interpolate(small, scale_factor=4)
         The low-resolution pixels are repeated as squares. Use `upsampled`, which is smooth.
-    dc.upsampled(small) -> small.repeat(1, 1, 4, 4)
-        The low-resolution image is tiled. Enlarge it, with `upsampled`.
-    dc.upsampled(small) -> small
-        The two have different sizes. Enlarge the low-resolution image with `upsampled`.
     """,
 )
 def network_input(x_t, small):
@@ -122,8 +101,6 @@ def _levels() -> list[tuple]:
     "level per image.",
     _levels,
     """
-    return dc.q_sample(small, level, noise, schedule)
-        It is still small. The network needs it upsampled.
     return dc.upsampled(small)
         No noise was added.
     (dc.q_sample(small, -> (small + dc.q_sample(0 * small,
@@ -151,10 +128,6 @@ def doubted(small, level, noise, schedule):
     """
     return dc.upsampled(small)
         This is the upsampled low-resolution image. Every detail of the network is lost.
-    small - dc.downsampled(x0) -> small
-        The whole low-resolution image is added. Add only what is missing from it.
-    return (x0 + dc.upsampled(small)) / 2
-        The two are averaged. Change only what disagrees.
     dc.upsampled(small - dc.downsampled(x0)) -> \
     F.interpolate(small - dc.downsampled(x0), scale_factor=4)
         The correction is enlarged by repeating pixels, which leaves edges between the blocks. Use

@@ -6,41 +6,18 @@ import torch
 from torch import Tensor, nn
 
 import ddpm_course as dc
-from ddpm_course.exercises.checking import Exercises, close, kind, randn, require, tensor_of
-from ddpm_course.rng import generator
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.randomness import test_label_dropout, test_times
+from ddpm_course.exercises.results import kind, randn, require
 
 exercises = Exercises()
 check, hint, solution = exercises.check, exercises.hint, exercises.solution
 
 
-def _test_draw_times(f) -> None:
-    T, got = 4, f(6000, 4, generator(0))
-    one = isinstance(got, Tensor) and len(got.unique()) == 1
-    require(not one, "There is one time for the whole batch. Every image draws its own.")
-    got = tensor_of(got, (6000,))
-    require(got.dtype == torch.int64, f"The times are {got.dtype}, but a table needs torch.int64.")
-    low, high = int(got.min()), int(got.max())
-    from_0 = "You draw from 0 to T − 1. t = 0 is clean, and T, where sampling starts, never comes."
-    require((low, high) != (0, T - 1), from_0)
-    require((low, high) != (1, T - 1), "T is never drawn: `torch.randint` excludes its upper end.")
-    require((low, high) == (1, T), f"The times run from {low} to {high}, not from 1 to T = {T}.")
-    counts = got.bincount()[1:].tolist()
-    rounded = "1 and T come half as often as the others. Rounding gives the ends half as much room."
-    require(max(counts[0], counts[-1]) > 1250, rounded)
-    even = all(abs(count - 1500) < 200 for count in counts)
-    require(even, f"Among 6000 times, 1 to {T} come {counts} times, which is not equally often.")
-    draw = generator(1)
-    a, b, again, other = (f(100, 1000, g) for g in (draw, generator(1), draw, generator(2)))
-    require(close(a, b), "Two equal generators give different times. Draw from `generator`.")
-    same = close(a, again) or close(a, other)
-    require(not same, "The times are the same at every call. Draw on from the generator, unseeded.")
-    require(close(f(3, 1, generator(0)), torch.ones(3)), "With T = 1 every time must be 1.")
-
-
 @exercises.add(
-    "`torch.randint` draws whole numbers from a lower end, which is included, to an upper end, "
+    "`torch.randint` samples whole numbers from a lower end, which is included, to an upper end, "
     "which is not. It takes a shape and a generator.",
-    test=_test_draw_times,
+    test=test_times,
 )
 def draw_times(number, T, generator):
     """One time for each of `number` images, every t from 1 to T equally likely."""
@@ -48,7 +25,7 @@ def draw_times(number, T, generator):
 
 
 class _Net(nn.Module):
-    """a x + b log t + c, which notes its calls."""
+    """a x + b log t + c, which counts its calls."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,25 +34,29 @@ class _Net(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         self.calls += 1
+        whole = "The network received times that are not int64. Give it t − 1 as it is."
+        require(t.dtype == torch.int64, whole)
         a, b, c = self.weights
         return a * x + b * (1 + t).log().view(-1, 1, 1, 1) + c
 
 
 class _Descent:
-    """Plain gradient descent, which notes its steps (making one of torch's takes 10 seconds)."""
+    """Plain gradient descent, which records its steps (making one of torch's takes 10 seconds)."""
 
     def __init__(self, weights: nn.Parameter) -> None:
-        self.weights = weights
+        self.weights, self.param_groups = weights, [{"params": [weights]}]
         self.events: list[int] = []  # 0 for a gradient, 1 for a step
         weights.register_hook(lambda _: self.events.append(0))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.weights.grad = None
 
-    def step(self) -> None:
+    def step(self, closure: Callable | None = None) -> Tensor | None:
+        loss = closure() if closure else None
         self.events.append(1)
         if self.weights.grad is not None:
             self.weights.data -= 0.5 * self.weights.grad
+        return loss
 
 
 def _two_steps(f: Callable) -> Callable:
@@ -95,7 +76,7 @@ def _two_steps(f: Callable) -> Callable:
 
 
 def _batches() -> list[tuple]:
-    x0, noise, t = randn(4, 2, 3, 3), randn(4, 2, 3, 3, seed=1), torch.tensor([1, 3, 7, 10])
+    x0, noise, t = 2 * randn(4, 2, 3, 3), randn(4, 2, 3, 3, seed=1), torch.tensor([1, 3, 7, 10])
     return [
         (x0, t, noise, dc.linear_schedule(10, 0.05, 0.5)),
         (x0[:1], t[1:2], noise[:1], dc.cosine_schedule(50)),
@@ -118,17 +99,12 @@ def _batches() -> list[tuple]:
         `zero_grad` comes after `backward` and erases the gradient. Put it before.
     step() -> STEP(); loss.backward() -> optimizer.step(); optimizer.STEP -> loss.backward
         `step` comes before `backward`, without a gradient yet.
-    optimizer.step() -> for _ in range(2): optimizer.step()
-    loss.backward() -> (-loss).backward()
-        The weights moved, but not one step down the gradient of the loss.
     (net(x_t, t - 1) - noise) -> (net(x_t, t - 1) - x0)
         The answer is compared with x0. This network predicts the noise.
     net(x_t, t - 1) -> net(x0, t - 1)
         The network received the clean x0. It must see the noised x_t.
     net(x_t, t - 1) -> net(x_t, t)
         The network received t. It counts from 0, so give it t − 1.
-    net(x_t, t - 1) -> net(x_t, t / schedule.T)
-        The network received t / T. Give it the whole number t − 1.
     .mean() -> .mean().item()
         `.item()` comes too early: `backward` needs the tensor. Use it at the end.
     """,
@@ -157,10 +133,6 @@ def training_step(net, optimizer, x0, t, noise, schedule):
         At step 0 the rate is 0 and the step wasted. Count it in, as step + 1.
     min(1.0, (step + 1) / max(warmup_steps, 1)) -> (step + 1) / max(warmup_steps, 1)
         The rate goes on rising. After warm-up it stays at the full rate.
-    min(1.0, (step + 1) -> max(0.0, 1 - step
-        The rate falls during warm-up. It should rise, for random weights have wild gradients.
-    return learning_rate
-        It is the full rate from the first step on, when the gradients are at their wildest.
     (step + 1) / -> (step + 1) //
         The rate is 0 all through warm-up. `//` cuts fractions off, so use `/`.
     max(warmup_steps, 1) -> warmup_steps
@@ -177,17 +149,8 @@ def warm_up(step, learning_rate, warmup_steps):
 def _gradients() -> list[tuple]:
     lists = ([[1.2], [-1.6]], [1.0, -2.0, 2.0], [2.0, -4.0, 4.0])  # norms 2, 3 and 6; 7 over all
     gradients = [torch.tensor(values) for values in lists]
-    return [(gradients, 3.5), (gradients, 14.0), (gradients[:1], 0.25)]
-
-
-def _test_without_gradient(f) -> None:
     zeros = [torch.zeros(3), torch.zeros(2, 1)]
-    try:
-        got = f(zeros, 1.0)
-    except ZeroDivisionError:
-        got = []
-    unchanged = len(got) == 2 and all(map(close, got, zeros))
-    require(unchanged, "Where all gradients are 0 it divides by 0. Nothing should change there.")
+    return [(gradients, 3.5), (gradients, 14.0), (gradients[:1], 0.25), (zeros, 1.0)]
 
 
 @exercises.add(
@@ -200,22 +163,13 @@ def _test_without_gradient(f) -> None:
         Each tensor is clipped by its own norm, which turns the gradient. Take one over all.
     return [g.clamp(-longest, longest) for g in gradients]
         You clamp each value, which turns the gradient. Multiply all by one factor.
-    if norm > longest else 1.0 ->
+    longest / norm if norm > longest else 1.0 -> min(1.0, longest / norm)
+        Where all gradients are 0 it divides by 0. Nothing should change there.
+    if norm > longest else 1.0 -> if norm else 1.0
         You make short gradients longer, up to `longest`. Only longer ones should change.
-    ** 0.5 ->
-        The root is missing. You divide by the squared norm.
     g.square().sum().item() for g in gradients) ** 0.5 -> g.norm().item() for g in gradients)
         You add up norms. Over all it is the root of the sum of all squares.
-    sum(g.square().sum().item() for g in gradients) ** 0.5 -> max(g.norm() for g in gradients)
-        You take the norm of the longest tensor. Take one norm over all of them.
-    longest / norm if -> 1 / norm if
-        The norm over all comes out as 1. Multiply by `longest`.
-    return gradients
-        A gradient of norm 7 comes back unchanged, though longest = 3.5.
-    else 1.0 -> else 0.5
-        A gradient that is shorter than `longest` changes.
     """,
-    test=_test_without_gradient,
 )
 def clip_gradients(gradients, longest):
     """The gradients, scaled down so that their 2-norm over all tensors is at most `longest`."""
@@ -235,16 +189,10 @@ def _averages() -> list[tuple]:
     "a thousandth of the way to the weights. Do it for each pair of tensors.",
     _averages,
     """
-    decay * a + (1 - decay) * w -> (1 - decay) * a + decay * w
-        The shares are swapped. The average keeps `decay` of itself.
     decay * a + (1 - decay) * w -> (a + w) / 2
         This is the plain mean of the two, whatever `decay` is.
     decay * a + (1 - decay) * w -> w
         These are the weights of this step. Those of earlier ones are lost.
-    decay * a + (1 - decay) * w -> a
-        The average does not move.
-    decay * a + (1 - decay) * w -> a + w
-        You add the weights up, and a sum grows without end.
     decay * a + (1 - decay) * w -> 0.9 * a + 0.1 * w
         A decay of 0.9 is fixed here. Use `decay`.
     """,
@@ -254,39 +202,10 @@ def ema_update(average, weights, decay):
     return [decay * a + (1 - decay) * w for a, w in zip(average, weights, strict=True)]
 
 
-def _test_drop_labels(f) -> None:
-    y, draw = torch.arange(60) + 1, generator(0)
-
-    def dropped(probability: float, draw: torch.Generator) -> Tensor:
-        got = tensor_of(f(y, 102, probability, draw), (60,))
-        require(got.dtype == y.dtype, f"The labels come back as {got.dtype}, not torch.int64.")
-        other = got[(got != y) & (got != 102)].tolist()
-        require(0 not in other, "Dropped labels become 0, which is a species. Use null_class.")
-        require(not other, f"A label becomes {other[:1]}, neither itself nor null_class, 102.")
-        return got == 102
-
-    lost = torch.stack([dropped(0.1, draw) for _ in range(100)])
-    counts, share = lost.sum(1), lost.float().mean().item()
-    require(share > 0, "No label is dropped, though the probability is 0.1.")
-    together = bool(((counts == 0) | (counts == 60)).all())
-    require(not together, "A batch loses all of its labels or none. Draw once per label.")
-    same = bool((lost == lost[0]).all())
-    require(not same, "The same places lose their label in every batch. Draw from the generator.")
-    exact = bool((counts == counts[0]).all())
-    require(not exact, f"Every batch loses exactly {counts[0]}. Drop or keep each label by itself.")
-    require(abs(share - 0.9) > 0.02, "You keep with that probability. Drop with it instead.")
-    require(abs(share - 0.1) < 0.02, f"{share:.3f} of the labels are dropped, not 0.1.")
-    a, b = (dropped(0.5, generator(1)) for _ in range(2))
-    require(close(a, b), "Two equal generators drop different labels. Draw from `generator`.")
-    certain = bool(dropped(1.0, draw).all()) and not bool(dropped(0.0, draw).any())
-    require(certain, "Probability 0 must keep every label, and 1 drop every one.")
-    require(bool((f(y, 7, 1.0, draw) == 7).all()), "With null_class = 7 it still gives 102.")
-
-
 @exercises.add(
-    "Draw one uniform number for each label, and see which are below the probability. A mask, and "
-    "a function that fills where the mask is true, do the rest.",
-    test=_test_drop_labels,
+    "Sample one uniform number per label, and see which are below the probability. A mask, and a "
+    "function that fills where the mask is true, do the rest.",
+    test=test_label_dropout,
 )
 def drop_labels(y, null_class, probability, generator):
     """The labels y [B], each replaced by null_class with that probability."""

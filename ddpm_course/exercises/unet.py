@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ddpm_course.exercises.checking import Exercises, randn
+from ddpm_course.exercises.checking import Exercises
+from ddpm_course.exercises.results import randn
 from ddpm_course.layers import ResidualBlock
 from ddpm_course.unet import UNet
 
@@ -25,19 +26,14 @@ def _filled(module: Any) -> Any:
 @exercises.add(
     "Make the n = dim/2 frequencies with `torch.exp`, multiply `t[:, None]` by them to get angles "
     "[B, n], and put sines and cosines side by side with `torch.cat`.",
-    lambda: [(torch.tensor([0, 1, 7, 500]), 8), (torch.tensor([999]), 6)],
+    lambda: [(torch.tensor([0, 1, 7, 500, 999]), 8), (torch.tensor([999]), 6)],
     """
     angle.sin(), angle.cos() -> angle.cos(), angle.sin()
         The cosines come first. Here all sines do.
     return torch.stack([angle.sin(), angle.cos()], dim=2).flatten(1)
         Sines and cosines alternate. Here all sines come first, then all cosines.
-    / (n - 1) -> / n
-        The slowest frequency is too high. Divide k by n − 1, not by n, so that the last frequency
-        is 1/10000.
     exp(-math -> exp(math
         The frequencies grow to 10000. They must fall to 1/10000, so mind the sign.
-    t[:, None].float() -> t[:, None].float() / 1000
-        You divided t by 1000. Even the fastest frequency hardly moves then.
     """,
     tolerance=1e-4,
 )
@@ -65,8 +61,6 @@ def _images() -> list[tuple]:
         Stay within one image.
     groups, -1 -> x.shape[1], -1
         Every channel is normalised by itself. A group holds C / groups of them.
-    groups, -1 -> groups, x.shape[1] // groups, x[0, 0].numel()
-        Each pixel is normalised by itself. Take a group's pixels together.
     groups, -1 -> 1, -1
         All channels are one group, so `groups` is not used.
     unbiased=False -> unbiased=True
@@ -90,7 +84,7 @@ def group_norm(x, groups):
 
 def _features() -> list[tuple]:
     linear = _filled(nn.Linear(6, 4))
-    h, emb = randn(2, 4, 3, 4), randn(2, 6, seed=1)
+    h, emb = randn(3, 4, 2, 4), 3 * randn(3, 6, seed=1)
     return [(h, emb, linear), (h[:1, :, :, :1], emb[:1], linear)]
 
 
@@ -106,10 +100,6 @@ def _features() -> list[tuple]:
         SiLU is missing. Apply it to `emb` before the linear layer.
     linear(F.silu(emb)) -> F.silu(linear(emb))
         SiLU comes after the linear layer. It belongs before it.
-    h + -> h *
-        You multiplied. Time is added, as a shift.
-    return linear(F.silu(emb))[:, :, None, None].expand_as(h)
-        Only the shift is returned, without h.
     """,
 )
 def add_time(h, emb, linear):
@@ -122,7 +112,7 @@ def _blocks() -> list[tuple]:
     for channels in (8, 4):
         block = _filled(ResidualBlock(channels, 8, emb_dim=6, groups=2, dropout=0.0))
         block.dropout = nn.Tanh()  # which shows where it is called
-        probes.append((randn(2, channels, 4, 4), randn(2, 6, seed=1), block))
+        probes.append((2 * randn(3, channels, 4, 6), 3 * randn(3, 6, seed=1), block))
     return probes
 
 
@@ -131,8 +121,6 @@ def _blocks() -> list[tuple]:
     "Your `add_time` does the middle.",
     _blocks,
     """
-    return h
-        The sum with x is missing. The block returns only f(x, t).
     shortcut + h -> x + h
         Where the channels change, x can't be added as it is. Use `conv_shortcut`.
     shortcut + h -> block.conv_shortcut(x) + h
@@ -144,10 +132,6 @@ def _blocks() -> list[tuple]:
         Time is added before `conv1`. It belongs right after it.
     norm1(x) -> norm1(x + block.time_emb_proj(F.silu(emb))[:, :, None, None]); h = h + -> _ = h +
         Time is added to x, before `norm1`. It belongs after `conv1`.
-    norm1(x))) -> norm1(x))); h = h + -> late =; block.norm2(h) -> block.norm2(h) + late
-        Time is added after `norm2`. It belongs right after `conv1`.
-    h = h + -> _ = h +
-        Time does not enter. Add it after `conv1`.
     F.silu(emb) -> emb
         `emb` goes into its linear layer without SiLU.
     F.silu(block.norm1(x)) -> block.norm1(F.silu(x)); \
@@ -155,9 +139,6 @@ def _blocks() -> list[tuple]:
         SiLU comes before the norm. The order is norm, SiLU, conv.
     block.dropout(F.silu(block.norm2(h))) -> F.silu(block.norm2(h))
         `dropout` is left out. It comes right before `conv2`.
-    conv2(block.dropout( -> dropout(block.conv2(
-    F.silu(block.norm1(x)) -> block.dropout(F.silu(block.norm1(x))); conv2(block.dropout( -> conv2((
-        `dropout` is not right before `conv2`.
     """,
     tolerance=1e-4,
 )
@@ -170,12 +151,17 @@ def residual_block(x, emb, block):
     return shortcut + h
 
 
+def _queries() -> list[tuple]:
+    shapes = ((2, 2, 5, 4), (2, 1, 3, 6), (20, 1, 2, 7))  # 20² is too much for `exp` alone
+    return [
+        tuple(scale * randn(*shape, seed=seed) for seed in range(3)) for scale, *shape in shapes
+    ]
+
+
 @exercises.add(
     "`q @ k.mT` is [B, N, N]: the row of an asking pixel, a column for every other. Softmax over "
     "the last axis, then `@ v`.",
-    lambda: [
-        tuple(2 * randn(*shape, seed=seed) for seed in range(3)) for shape in ((2, 5, 4), (1, 3, 6))
-    ],
+    _queries,
     """
     dim=-1 -> dim=1
         Softmax runs over the asking pixels. The weights of *one* asking pixel, over the last axis,
@@ -234,10 +220,6 @@ def unet(x, t, net):
 @exercises.add(
     "Every output channel has its own kernel over all inputs.",
     lambda: [(8, 16, 3), (5, 7, 2)],
-    """
-    + out_channels -> + in_channels
-        There is one bias for each *output* channel.
-    """,
 )
 def conv_parameters(in_channels, out_channels, kernel):
     """Weights and biases of a convolution."""

@@ -6,21 +6,8 @@ import sys
 import pytest
 from helpers import ROOT
 
-from ddpm_course.exercises.break_it import PATIENTS, board, examine, listing, patient
+from ddpm_course.exercises.break_it import NOTICED, PATIENTS, board, examine, listing, patient
 from ddpm_course.lab.probes import PROBES
-
-NOTICED = {
-    1: "DDIM's spread",
-    2: "single point",
-    3: "black",
-    4: "DDPM's spread",
-    5: "noise at t = 1",
-    6: "solver's spread",
-    7: "memory of the start",
-    8: "perfect loss",
-    9: "largest t",
-    10: "effect of t",
-}
 
 
 def test_the_healthy_package_answers_every_probe_rightly():

@@ -1,24 +1,30 @@
 """Every exercise: stubs are seen, the solution passes, and each mistake gets its own sentence."""
 
 import functools
+from textwrap import dedent
 from types import FunctionType
 
 import pytest
 import torch
 from run_notebooks import NOTEBOOKS
-from wrong_answers import RIGHT, WRONG
+from wrong_answers import HARMLESS, RIGHT, WRONG
 
 import ddpm_course as dc
 from ddpm_course.evaluation.distances import kernel_distance, nearer_share
 from ddpm_course.exercises import forward_noising
-from ddpm_course.exercises.checking import alike, randn
-from ddpm_course.exercises.slips import changed, read_slips
+from ddpm_course.exercises.results import alike, randn
+from ddpm_course.exercises.slips import changed, common_slips
 from ddpm_course.layers import SinusoidalTimeEmbedding
 from ddpm_course.rng import generator
 
+
+def lines_of(tables):
+    return [(n, line) for n, table in tables.items() for line in dedent(table).strip().splitlines()]
+
+
 EXERCISES = {name: e for e in NOTEBOOKS.values() for name in e.by_name}
 SLIPS = [(n, *slip) for n, e in EXERCISES.items() for slip in e.by_name[n].slips]
-ANSWERS = [(name, *slip) for name, table in WRONG.items() for slip in read_slips(table)]
+ANSWERS = [(name, *line.split(" => ")) for name, line in lines_of(WRONG)]
 EACH = pytest.mark.parametrize("name", EXERCISES)
 
 
@@ -41,7 +47,7 @@ def test_other_wrong_answers_are_diagnosed(name, change, words):
     assert use is EXERCISES[name].by_name[name].solution
 
 
-@pytest.mark.parametrize(("name", "change"), RIGHT.items())
+@pytest.mark.parametrize(("name", "change"), lines_of(RIGHT))
 def test_unusual_right_answers_are_accepted(name, change):
     assert verdict(name, change)[:2] == ("correct", "")
 
@@ -52,9 +58,23 @@ def test_an_answer_without_return_is_seen(name):
     assert "it returned None: does the function end with `return`?" in why
 
 
+def passes(exercise, f):
+    """Whether f gives the same results as the solution, and passes its test."""
+    if not alike(exercise.outcomes(f), exercise.wanted, exercise.tolerance):
+        return False
+    try:
+        return not exercise.test or exercise.test(f) is None
+    except Exception:
+        return False
+
+
 @EACH
-def test_there_are_wrong_answers(name):
-    assert name in {name for name, *_ in SLIPS + ANSWERS}
+def test_no_common_mistake_passes(name):
+    """Clipping inside of an expression aside: sines, for example, are within [−1, 1]."""
+    exercise = EXERCISES[name].by_name[name]
+    passed = [s for f, s in common_slips(exercise.solution) if passes(exercise, f)]
+    passed = [s for s in passed if not (s.startswith("You clip `") and "(" in s)]
+    assert [s for s in passed if not any(n == name and s.startswith(h) for n, h in HARMLESS)] == []
 
 
 def as_a_learner_wrote_it(f):
@@ -143,19 +163,15 @@ def test_the_score_is_the_gradient_of_the_log_density():
 def noise_step(x, t, noise, schedule): ...
 
 
-def stub_with_docstring(x):
-    """What to do."""
-    ...  # YOUR CODE
-
-
 def stub_that_raises(x):
+    """What to do."""
     raise NotImplementedError
 
 
 REFERENCE = forward_noising.exercises.by_name["noise_step"].solution
 
 
-@pytest.mark.parametrize("stub", [noise_step, stub_with_docstring, stub_that_raises])
+@pytest.mark.parametrize("stub", [noise_step, stub_that_raises])
 def test_stubs_are_not_attempts(stub, capsys, monkeypatch):
     monkeypatch.setattr(stub, "__name__", "noise_step")
     assert forward_noising.check(stub) is REFERENCE
@@ -186,17 +202,29 @@ def test_a_right_answer_is_named_and_used(capsys):
     assert capsys.readouterr().out == "✓ noise_step: correct\n"
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [lambda f: lambda *given: f(*given), functools.partial, lambda f: type("F", (), {
-        "__call__": lambda self, *given: f(*given)})()],
-)  # fmt: skip
-def test_an_answer_without_a_name_is_found_by_its_variable(kind, capsys):
+class AsModule(torch.nn.Module):
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, *given):
+        return self.f(*given)
+
+
+@pytest.mark.parametrize("kind", [lambda f: lambda *given: f(*given), functools.partial, AsModule])
+@pytest.mark.parametrize("call", ["check(noise_step)", "check(noise_step, 'noise_step')"])
+def test_an_answer_without_a_name_is_found_by_its_variable_or_named(kind, call, capsys):
     answer = kind(REFERENCE)
     cell = {"check": forward_noising.check, "noise_step": answer}
-    exec("noise_step = check(noise_step)", cell)
+    exec(f"noise_step = {call}", cell)
     assert cell["noise_step"] is answer
     assert capsys.readouterr().out == "✓ noise_step: correct\n"
+
+
+def test_renamed_parameters_are_refused_because_cells_call_by_keyword():
+    answer = lambda x, time, noise, schedule: x  # noqa: E731
+    why = forward_noising.exercises.verdict(answer, "noise_step").why
+    assert why.startswith("name its parameters (x, t, noise, schedule)")
 
 
 def test_unknown_exercises_are_named(monkeypatch):
