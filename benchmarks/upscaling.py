@@ -171,7 +171,7 @@ def quality(
     if threads:
         torch.set_num_threads(threads)
     _, held_out = load_pairs(data, data_root)
-    truth, small = held_out.large[:number], held_out.small[:number]
+    truth, small = held_out.high_res[:number], held_out.low_res[:number]
     rows = {}
     for name, (enlarge, weights) in ways(source).items():
         path = KEPT / f"{name.replace(' ', '-')}.safetensors"

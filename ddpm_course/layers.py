@@ -1,7 +1,8 @@
 """The parts of the U-Net: time embedding, residual block, attention, down- and upsampling.
 
-Residual blocks and attention start as the identity, since their last layer is zero. So a deep
-stack of them begins as a shallow network and grows deeper as it learns.
+The last layer of a residual block and of attention starts at zero. So attention starts as the
+identity, and a block as its shortcut: the identity, or a 1×1 convolution where the number of
+channels changes.
 """
 
 import math

@@ -13,14 +13,13 @@ counts from 0; `Denoiser` subtracts the 1).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ddpm_course.layers import (
     EPS,
@@ -35,18 +34,16 @@ from ddpm_course.layers import (
 
 
 class DownBlock(nn.Module):
-    """One resolution on the way down: residual blocks, each followed by attention if the level
-    has it, then a downsampling unless it is the last level.
+    """One resolution on the way down: residual blocks, each followed by attention (the identity
+    where the level has none), then a downsampling unless it is the last level.
 
     Returns x and every intermediate result, for the skip connections.
     """
 
-    def __init__(self, in_channels: int, channels: int, blocks: int, make: "Makers", last: bool):
+    def __init__(self, resnets: nn.ModuleList, attentions: nn.ModuleList, downsamplers: list):
         super().__init__()
-        widths = [in_channels] + [channels] * (blocks - 1)
-        self.resnets = nn.ModuleList(make.resnet(width, channels) for width in widths)
-        self.attentions = nn.ModuleList(make.attention(channels) for _ in widths)
-        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels)])
+        self.resnets, self.attentions = resnets, attentions
+        self.downsamplers = nn.ModuleList(downsamplers)
 
     def forward(self, x: Tensor, emb: Tensor) -> tuple[Tensor, list[Tensor]]:
         skips = []
@@ -60,12 +57,11 @@ class DownBlock(nn.Module):
 
 
 class MidBlock(nn.Module):
-    """At the lowest resolution: residual block, attention (or nothing), residual block."""
+    """At the lowest resolution: residual block, attention (or the identity), residual block."""
 
-    def __init__(self, channels: int, make: "Makers"):
+    def __init__(self, resnets: nn.ModuleList, attentions: nn.ModuleList):
         super().__init__()
-        self.resnets = nn.ModuleList(make.resnet(channels, channels) for _ in range(2))
-        self.attentions = nn.ModuleList([make.attention(channels)])
+        self.resnets, self.attentions = resnets, attentions
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         first, second = self.resnets
@@ -79,11 +75,10 @@ class UpBlock(nn.Module):
     The skip connections bring back the detail that downsampling lost.
     """
 
-    def __init__(self, widths: list[int], channels: int, make: "Makers", last: bool):
+    def __init__(self, resnets: nn.ModuleList, attentions: nn.ModuleList, upsamplers: list):
         super().__init__()
-        self.resnets = nn.ModuleList(make.resnet(width, channels) for width in widths)
-        self.attentions = nn.ModuleList(make.attention(channels) for _ in widths)
-        self.upsamplers = nn.ModuleList([] if last else [Upsample(channels)])
+        self.resnets, self.attentions = resnets, attentions
+        self.upsamplers = nn.ModuleList(upsamplers)
 
     def forward(self, x: Tensor, skips: list[Tensor], emb: Tensor) -> Tensor:
         for resnet, attention in zip(self.resnets, self.attentions, strict=True):
@@ -91,14 +86,6 @@ class UpBlock(nn.Module):
         for upsample in self.upsamplers:
             x = upsample(x)
         return x
-
-
-@dataclass(frozen=True)
-class Makers:
-    """How this network builds its residual blocks and its attention (or nothing instead)."""
-
-    resnet: Callable[[int, int], nn.Module]
-    attention: Callable[[int], nn.Module]
 
 
 class UNet(nn.Module):
@@ -166,8 +153,12 @@ class UNet(nn.Module):
                 f"image_size must be a multiple of {factor}, since {len(channels)} levels halve it "
                 f"{len(channels) - 1} times; {image_size} is not."
             )
+        if not all(0 <= level < len(channels) for level in attention_levels):
+            raise ValueError(
+                f"attention_levels count the {len(channels)} levels from 0, where the image is "
+                f"largest; {list(attention_levels)} has another."
+            )
         groups, emb_dim = norm_groups(channels), 4 * channels[0]
-        levels = range(len(channels))
         attending = [channels[i] for i in attention_levels] + [channels[-1]] * mid_attention
         for width in attending:
             if head_dim is not None and (head_dim < 1 or width % head_dim):
@@ -175,9 +166,15 @@ class UNet(nn.Module):
                     f"Attention over {width} channels cannot be split into heads of {head_dim}: "
                     "choose a head_dim that divides it, or None for one head."
                 )
-        resnet = partial(ResidualBlock, emb_dim=emb_dim, groups=groups, dropout=dropout)
-        attend = Makers(resnet, partial(SelfAttention, groups=groups, head_dim=head_dim))
-        plain = Makers(resnet, lambda channels: nn.Identity())
+
+        def resnets(widths: list[int], out: int) -> nn.ModuleList:
+            return nn.ModuleList(ResidualBlock(w, out, emb_dim, groups, dropout) for w in widths)
+
+        def attentions(number: int, width: int, attend: bool) -> nn.ModuleList:
+            return nn.ModuleList(
+                SelfAttention(width, groups, head_dim) if attend else nn.Identity()
+                for _ in range(number)
+            )
 
         self.time_proj = SinusoidalTimeEmbedding(channels[0])
         self.time_embedding = EmbeddingMLP(channels[0], emb_dim)
@@ -188,21 +185,34 @@ class UNet(nn.Module):
         )
         self.conv_in = nn.Conv2d(in_channels, channels[0], 3, padding=1)
 
-        width, skips = channels[0], [channels[0]]
+        levels = list(enumerate(channels))
+        width, skips = channels[0], [channels[0]]  # channels of x, and of each skip connection
         self.down_blocks = nn.ModuleList()
-        for i in levels:
-            make, last = attend if i in attention_levels else plain, i == levels[-1]
-            self.down_blocks.append(DownBlock(width, channels[i], blocks, make, last))
-            width = channels[i]
-            skips += [width] * (blocks if last else blocks + 1)
-        self.mid_block = MidBlock(width, attend if mid_attention else plain)
+        for i, out in levels:
+            last = i == len(levels) - 1
+            self.down_blocks.append(
+                DownBlock(
+                    resnets([width] + [out] * (blocks - 1), out),
+                    attentions(blocks, out, i in attention_levels),
+                    [] if last else [Downsample(out)],
+                )
+            )
+            skips += [out] * (blocks if last else blocks + 1)
+            width = out
+        self.mid_block = MidBlock(
+            resnets([width, width], width), attentions(1, width, mid_attention)
+        )
         self.up_blocks = nn.ModuleList()
-        for i in reversed(levels):
-            make, widths = attend if i in attention_levels else plain, []
-            for _ in range(blocks + 1):
-                widths.append(width + skips.pop())
-                width = channels[i]
-            self.up_blocks.append(UpBlock(widths, width, make, last=i == 0))
+        for i, out in reversed(levels):
+            widths = [w + skips.pop() for w in [width] + [out] * blocks]
+            self.up_blocks.append(
+                UpBlock(
+                    resnets(widths, out),
+                    attentions(blocks + 1, out, i in attention_levels),
+                    [] if i == 0 else [Upsample(out)],
+                )
+            )
+            width = out
 
         self.conv_norm_out = nn.GroupNorm(groups, channels[0], EPS)
         self.conv_out = zero(nn.Conv2d(channels[0], out_channels, 3, padding=1))
@@ -272,10 +282,29 @@ def network_with(config: dict[str, Any], tensors: dict[str, Tensor]) -> UNet:
     Memory is allocated for the weights alone, whatever sizes `config` names. Raises ValueError or
     RuntimeError where the two do not fit.
     """
-    with torch.device("meta"):
-        net = UNet(**config)
+    net = weightless(config)
     net.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     return net.requires_grad_()
+
+
+def weightless(config: dict[str, Any]) -> UNet:
+    """The UNet with these arguments on the meta device, which allocates no memory.
+
+    Raises ValueError where the arguments do not fit.
+    """
+    with torch.device("meta"), _Uninitialised():
+        return UNet(**config)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves new parameters as they are. On the meta device, a draw from the normal distribution
+    would import 900 modules, which takes seconds.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return (kwargs or {}).get("tensor", args[0] if args else None)
+        return func(*args, **(kwargs or {}))
 
 
 def norm_groups(channels: Sequence[int]) -> int:

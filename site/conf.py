@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 sys.path.insert(0, str(HERE))
 
+import live_files  # noqa: E402
 from references import link_pages  # noqa: E402
 
 PAGES = HERE / "pages"  # recreated by every build
@@ -44,6 +45,8 @@ suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
 
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
+html_extra_path = [str(live_files.EXTRA)]
+exclude_patterns = ["live"]  # its parts, not pages
 html_css_files = ["book.css"]
 html_theme_options = {
     "show_toc_level": 2,
@@ -72,6 +75,7 @@ def as_page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+live_files.build()
 shutil.rmtree(PAGES, ignore_errors=True)
 for path in (path for pattern in COPIED for path in ROOT.glob(pattern)):
     page = PAGES / path.relative_to(ROOT)

@@ -14,6 +14,7 @@ from ddpm_course.cli.main import main
 from ddpm_course.data.synthetic import synthetic_flowers
 from ddpm_course.presets import PRESETS, Preset
 from ddpm_course.pretrained.weights import save_pretrained
+from ddpm_course.training.run_folder import INTERRUPTS
 
 SMALL = ("--data", "synthetic", "--image-size", "8", "--batch-size", "2", "--device", "cpu")
 TRAIN = ("train", *SMALL, "--steps", "2", "--timesteps", "50", "--precision", "fp32")
@@ -46,13 +47,14 @@ def command(*args):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["ddpm-course", *map(str, args)])
         patch.setattr(threading, "excepthook", threading.excepthook)
-        on_sigterm = signal.getsignal(signal.SIGTERM)
+        handlers = {number: signal.getsignal(number) for number in INTERRUPTS}
         try:
             main()
         except SystemExit as exit:
             return exit.code
         finally:
-            signal.signal(signal.SIGTERM, on_sigterm)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a sampler must do to Gaussian data, worked out in numpy with no code of the package.
+"""What a sampler must do to Gaussian data, worked out with no code of the package.
 
 With data N(m, s²) and the exact denoiser, x̂_0 = k x_t + c, so every step is affine and maps
 N(μ, σ²) to N(Gμ + H, G²σ² + v). Times are the paper's; abar[0] = 1.
@@ -6,12 +6,6 @@ N(μ, σ²) to N(Gμ + H, G²σ² + v). Times are the paper's; abar[0] = 1.
 
 import math
 from itertools import pairwise
-
-import numpy as np
-
-
-def linear_abar(T, beta_start=1e-4, beta_end=2e-2):
-    return np.append(1.0, np.cumprod(1 - np.linspace(beta_start, beta_end, T)))
 
 
 def affine_denoiser(abar_t, m, s):

@@ -3,7 +3,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference import ancestral_moments, ddim_moments, dpm_solver_moments, linear_abar
 
 from ddpm_course import (
     SAMPLERS,
@@ -27,20 +26,6 @@ SCHEDULE = linear_schedule(1000)
 def last(steps):
     *_, (_, x, _) = steps
     return x
-
-
-def test_reference_moments_of_the_anchor_page():
-    """The numpy recursions themselves, against figures worked out elsewhere."""
-    abar, ts = linear_abar(1000), timesteps(SCHEDULE, 1000, "linspace")
-    assert ddim_moments(abar, ts, MEAN, STD) == pytest.approx((-0.2990, 0.4985), abs=5e-5)
-    assert ancestral_moments(abar, ts, MEAN, STD) == pytest.approx((-0.3000, 0.4961), abs=5e-5)
-    large = ancestral_moments(abar, ts, MEAN, STD, large=True)
-    assert large == pytest.approx((-0.3000, 0.5008), abs=5e-5)
-    ten = timesteps(SCHEDULE, 10, "logsnr")
-    assert dpm_solver_moments(abar, ten, MEAN, STD)[1] == pytest.approx(0.5159, abs=5e-5)
-    abar, ts = linear_abar(350), timesteps(linear_schedule(350), 350)
-    assert ddim_moments(abar, ts, MEAN, STD)[0] == pytest.approx(-0.2743, abs=5e-5)
-    assert ancestral_moments(abar, ts, MEAN, STD)[0] == pytest.approx(-0.2978, abs=5e-5)
 
 
 def test_ddim_shrinks_unit_gaussian_data_by_the_product_of_cosines():

@@ -177,11 +177,13 @@ def test_super_resolution_inputs():
         ({"channels": (3, 6)}, "at least 4 channels"),
         ({"channels": (8, 96), "head_dim": 64}, "heads of 64"),
         ({"channels": (8, 16), "head_dim": None, "image_size": 9}, "multiple of 2, .* 9 is not"),
+        ({"channels": (8, 16), "attention_levels": (2,)}, r"count the 2 levels .* \[2\]"),
+        ({"channels": (8, 16), "attention_levels": (-1,)}, r"count the 2 levels .* \[-1\]"),
     ],
 )
 def test_networks_that_cannot_be_built(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
-        UNet(attention_levels=(), **arguments)
+        UNet(**{"attention_levels": ()} | arguments)
 
 
 @pytest.mark.parametrize("shape", [(2, 1, 8, 8), (2, 3, 8, 9), (3, 8, 8)])

@@ -1,4 +1,4 @@
-"""Make every picture in images/: uv run python tools/make_images.py"""
+"""Make every image in images/: uv run python tools/make_images.py"""
 
 import base64
 import io
@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 import ddpm_course as dc
 from ddpm_course.data.grids import image_grid, save_image
 from ddpm_course.data.images import to_uint8
+from ddpm_course.diffusion import Denoise, Denoiser
+from ddpm_course.lab.figures import DPI, image_rows, rendered
 from ddpm_course.pretrained.files import atomic
 from ddpm_course.pretrained.weights import COURSE, UPSCALER
-from ddpm_course.rng import generator, image_generators, randn
+from ddpm_course.rng import image_generators, randn
 from ddpm_course.super_resolution.model import DRAWN, upscale
 from ddpm_course.training.speed import autocast
 
@@ -21,16 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "images"
 
 
-def forward() -> None:
-    """A procedural flower on its way into noise under the cosine schedule, T = 1000."""
-    flower = dc.to_unit(dc.synthetic_flowers(1, 64, seed=5)[0])
-    t = torch.tensor([0, 100, 200, 350, 500, 650, 800, 1000])
-    noise = torch.randn(flower.shape, generator=generator(0)).expand(len(t), -1, -1, -1)
-    x = dc.q_sample(flower.expand_as(noise), t, noise, dc.cosine_schedule(1000))
-    save_image(IMAGES / "forward.png", image_grid(to_uint8(x), columns=len(t)))
-
-
-def drawn(seed: int, number: int, sampler: str, steps: int, **options) -> torch.Tensor:
+def generated(seed: int, number: int, sampler: str, steps: int, **options) -> torch.Tensor:
     """Flowers of the course's checkpoint, unguided, u8[number,3,S,S]."""
     denoiser = dc.load_pretrained(COURSE)
     shape = (number, *denoiser.image_shape)
@@ -43,38 +36,43 @@ def drawn(seed: int, number: int, sampler: str, steps: int, **options) -> torch.
 
 def flowers() -> None:
     """24 flowers, seed 0, none left out."""
-    save_image(IMAGES / f"{COURSE}.png", image_grid(drawn(0, 24, "ddpm", 250), columns=8))
+    save_image(IMAGES / f"{COURSE}.png", image_grid(generated(0, 24, "ddpm", 250), columns=8))
 
 
 def steps() -> None:
     """Few steps of DPM-Solver++ against 250 of DDPM, a row each, from the same noise."""
-    rows = [drawn(0, 8, "ddpm", 250)]
-    rows += [drawn(0, 8, "dpm_solver_pp_2m", n, spacing="logsnr") for n in (30, 20, 15, 10, 6)]
-    save_image(IMAGES / f"{COURSE}-steps.png", image_grid(torch.cat(rows), columns=8))
+    rows = {"DDPM, 250 steps": generated(0, 8, "ddpm", 250)}
+    for n in (30, 20, 15, 10, 6):
+        rows[f"DPM-Solver++, {n}"] = generated(0, 8, "dpm_solver_pp_2m", n, spacing="logsnr")
+    figure = image_rows({name: dc.to_unit(images) for name, images in rows.items()}, scale=3)
+    save_image(IMAGES / f"{COURSE}-steps.png", rendered(figure, DPI))
+
+
+def guided_flowers() -> tuple[Denoiser, Denoise]:
+    """The course's denoiser, and the same guided towards eight species, a sunflower first."""
+    denoiser = dc.load_pretrained(COURSE)
+    return denoiser, dc.guided(denoiser, torch.tensor([53, 73, 77, 88, 50, 42, 94, 29]), 2.0)
 
 
 def animation() -> None:
     """Eight flowers on their way out of the noise, 50 steps of DDIM, as an animated WebP."""
-    denoiser, generators = dc.load_pretrained(COURSE), image_generators(0, 8)
+    (denoiser, denoise), generators = guided_flowers(), image_generators(0, 8)
     x_T = randn((8, *denoiser.image_shape), generators)
     grid = dc.timesteps(denoiser.schedule, 50)
-    walk = [x_T, *(x for _, x, _ in dc.ddim(denoiser, x_T, denoiser.schedule, grid))]
-    frames = [image_grid(to_uint8(x), columns=8, tile=96) for x in walk]
+    states = [x_T, *(x for _, x, _ in dc.ddim(denoise, x_T, denoiser.schedule, grid))]
+    frames = [image_grid(to_uint8(x), columns=4, tile=128) for x in states[::2]]
     with atomic(IMAGES / f"{COURSE}.webp") as temporary:
         frames[0].save(
             temporary, format="webp", save_all=True, append_images=frames[1:], loop=0, quality=60,
-            duration=[500, *[60] * (len(frames) - 2), 3000],
+            duration=[500, *[120] * (len(frames) - 2), 3000],
         )  # fmt: skip
 
 
 def enlarged() -> None:
-    """Eight flowers as they were drawn, seed 0, guided, and four times as large."""
-    y = torch.tensor([53, 73, 77, 88, 50, 42, 94, 29])
-    denoiser = dc.load_pretrained(COURSE)
-    x = dc.sample(
-        dc.guided(denoiser, y, 2.0), (8, *denoiser.image_shape), denoiser.schedule,
-        sampler="ddpm", steps=100,
-    )  # fmt: skip
+    """Eight flowers as they were generated, seed 0, guided, and at four times the resolution."""
+    denoiser, denoise = guided_flowers()
+    shape = (8, *denoiser.image_shape)
+    x = dc.sample(denoise, shape, denoiser.schedule, sampler="ddpm", steps=100)
     small = to_uint8(x)
     squares = small.repeat_interleave(4, 2).repeat_interleave(4, 3)
     large = upscale(dc.load_pretrained(UPSCALER), small, level=DRAWN)
@@ -93,7 +91,7 @@ PICTURED = {
 
 
 def notebooks() -> None:
-    """One figure of each notebook, small, as it was committed there."""
+    """The middle of one figure of each notebook, twice as dense as README shows it."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         number, cells = path.name[:2], json.loads(path.read_text(encoding="utf-8"))["cells"]
         [data] = [
@@ -103,11 +101,10 @@ def notebooks() -> None:
             if (alt := output.get("metadata", {}).get("image/png", {}).get("alt"))
             and alt.startswith(PICTURED[number])
         ]
-        picture = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
-        picture.thumbnail((360, 180))
-        save_image(IMAGES / "notebooks" / f"{number}.png", picture)
+        figure = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")
+        save_image(IMAGES / "notebooks" / f"{number}.png", ImageOps.fit(figure, (320, 160)))
 
 
 if __name__ == "__main__":
-    for make in (forward, flowers, steps, animation, enlarged, notebooks):
+    for make in (flowers, steps, animation, enlarged, notebooks):
         make()

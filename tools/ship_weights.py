@@ -83,7 +83,7 @@ def main(run: Path, name: str) -> None:
     if enlarges := denoiser.net.config["has_level"]:
         pairs, others = load_pairs(settings["data"], root)
         errors = x0_error(denoiser, *middle_crops(others, size, MEASURED))
-        pictures, kept = len(pairs.large), len(others.large)
+        pictures, kept = len(pairs.high_res), len(others.high_res)
     else:
         data = held_out(settings["data"], root, size)
         errors = x0_error(denoiser, data)
@@ -123,7 +123,7 @@ def main(run: Path, name: str) -> None:
         snrs=" | ".join(map(str, LOG_SNRS)),
         rule="|".join("---" for _ in LOG_SNRS),
         errors=" | ".join(f"{e:.4f}" for e in errors.tolist()),
-        held_out=f", `held_out.csv` the x̂₀ error on {min(MEASURED, kept)} held-out pictures"
+        held_out=f", `held_out.csv` the x̂₀ error on {min(MEASURED, kept)} held-out images"
         if (run / "held_out.csv").is_file()
         else "",
         command=command_line(settings),

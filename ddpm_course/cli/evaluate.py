@@ -57,7 +57,7 @@ class Evaluate:
         if learned not in (None, "flowers102"):
             print(
                 f"{self.source} was trained on {learned}. If flowers of val are among those, they "
-                "are no longer held out, and nothing below counts.",
+                "are no longer held out, and the numbers below are too good.",
                 file=sys.stderr,
             )
         report = self._measure(denoiser, device)

@@ -39,8 +39,12 @@ def main() -> None:
         print(f"ddpm-course {version('ddpm-course')}")
         return
     threading.excepthook = _report_thread
-    # SIGTERM, which torchrun and the schedulers of clusters send, acts like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM, which torchrun and the schedulers of clusters send, acts like Ctrl-C. So does the
+    # SIGHUP of a closed terminal, unless `nohup` has it ignored.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows knows no SIGHUP
+        if number and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         command = parse()
         if isinstance(command, Train):

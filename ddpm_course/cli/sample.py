@@ -78,8 +78,8 @@ class Sample:
                     progress=partial(bar, total=self.steps),
                     **settings,
                 )
-            batches.append(x)
-        images = dc.to_uint8(torch.cat(batches))
+                batches.append(dc.to_uint8(x).cpu())
+        images = torch.cat(batches)
         if self.enlarge:
             upscaler = dc.load_pretrained(options.UPSCALER).to(device)
             progress = partial(bar, desc="upscale", total=STEPS)

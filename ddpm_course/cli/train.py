@@ -59,22 +59,24 @@ class Train:
             defaults = preset_settings(network.preset)
         command = parse(Train(self.out, settings=defaults))
         given, fixed = command.settings.record(), defaults.record()
-        if self.resume:
-            started = f"The run in {self.out} was started"
-            names = fixed.keys() - MAY_CHANGE_ON_RESUME
-        else:
-            started = f"The weights of {network.init_from} were trained"
-            names = FROM_WEIGHTS if network.init_from else set()
-        for name in sorted(names):
-            if given[name] != fixed[name]:
-                option = _option(name, fixed[name])
-                raise ValueError(f"{started} with {option}: leave the option out, or start afresh.")
+        changed = [name for name in sorted(fixed) if given[name] != fixed[name]]
+        for name in changed:
+            if self.resume and name not in MAY_CHANGE_ON_RESUME:
+                raise ValueError(
+                    f"The run in {self.out} was started with {_option(name, fixed[name])}: leave "
+                    "the option out, or start afresh."
+                )
+            if network.init_from and name in FROM_WEIGHTS:
+                raise ValueError(
+                    "Network, prediction and noise schedule are those of the weights: leave "
+                    f"--{name.replace('_', '-')} out."
+                )
         return command
 
     def run(self) -> None:
         from ddpm_course.training.distributed import first_process_decides, rank
         from ddpm_course.training.run_folder import refuse_to_overwrite
-        from ddpm_course.training.setup import prepare
+        from ddpm_course.training.setup import ends_in_noise, prepare, refuse_runs_among_images
 
         if self.minutes is not None and self.minutes <= 0:
             raise ValueError(f"--minutes must be above 0, not {self.minutes}.")
@@ -89,6 +91,7 @@ class Train:
         refuse_unwritable(self.out / "file")
         if not self.resume:
             refuse_to_overwrite(self.out)
+        refuse_runs_among_images(self.out, self.settings.data)
         weights, init_from = None, self.settings.network.init_from
         if init_from:
             weights = dc.load_pretrained(self.out if self.resume else init_from)
@@ -96,7 +99,14 @@ class Train:
         record = self.settings.record() | {"pictures_sha256": self._first_images(setup)}
         if weights and setup.denoiser.net.null_class != weights.net.null_class:
             _warn("The labels of the weights are not these: all else is taken over.")
-        run = (setup.denoiser, setup.batches, setup.config)
+        schedule = setup.denoiser.schedule
+        if not ends_in_noise(schedule, self.settings.data.image_size):
+            _warn(
+                f"The noise schedule keeps ᾱ_T = {schedule.alphas_cumprod[-1]:.2g} of the image, "
+                "so samples, which start from noise alone, will suffer: choose more --timesteps, a "
+                "larger --beta-end or --schedule cosine."
+            )
+        run = (setup.denoiser, setup.batches, self.settings.training)
         states = dc.train(*run, folder=self.out, resume=self.resume, run=record)
         if rank() == 0:
             self._follow(states, setup, record, is_time_up)
@@ -110,11 +120,13 @@ class Train:
         Raises ValueError if the images are others now and the run measures on held-out ones, which
         it may have learned from.
         """
+        from ddpm_course.pretrained.files import digest
         from ddpm_course.training.setup import stored_record
 
         record = stored_record(self.out) if self.resume else {}
-        first = record.get("pictures_sha256", setup.sha256)
-        if first != setup.sha256:
+        current = digest({"images": setup.images})
+        first = record.get("pictures_sha256", current)
+        if first != current:
             others = "These are not the images that the run began with"
             if self.settings.records.held_out_every > 0:
                 raise ValueError(
@@ -133,22 +145,23 @@ class Train:
     ) -> None:
         """Train under a progress bar until the time is up, with metrics and sample grids."""
         from ddpm_course.training.monitoring import HeldOut, draw_samples
-        from ddpm_course.training.run_folder import steps_done
-        from ddpm_course.training.tracking import open_tracker
+        from ddpm_course.training.run_folder import missing, steps_done
+        from ddpm_course.training.tracking import TRACKERS
 
-        config, records = setup.config, self.settings.records
+        config, records = self.settings.training, self.settings.records
         step, started = steps_done(self.out), time.perf_counter()
-        images = setup.held_out() if records.held_out_every > 0 else None
+        shown = setup.held_out[1] if setup.held_out else {}
         print(self._summary(setup))
         bar = progress_bar(unit="step", initial=step, total=config.steps)
         continue_with = command_line("train", "--resume", "--out", self.out)
         try:
-            with bar, closing(states), ExitStack() as stack:
+            # However this ends, the state is saved before the tracker is closed.
+            with bar, ExitStack() as stack, closing(states):
                 first = next(states)  # locks the folder, so that the records below are ours
-                schedule, held_out = setup.denoiser.schedule, None
-                if images is not None:
-                    held_out = HeldOut(self.out, record, schedule, images, step)
-                tracker = open_tracker(records.track, self.out, step)
+                held_out = None
+                if setup.held_out and records.held_out_every > 0:
+                    held_out = HeldOut(self.out, record, setup.held_out, step)
+                tracker = TRACKERS[records.track](self.out, step)
                 stack.callback(tracker.finish)
                 for state in chain([first], states):
                     tracker.log(state.metrics(), state.step)
@@ -161,12 +174,14 @@ class Train:
                         tracker.log({"x0_error": error}, state.step)
                         note += f", held-out x0 error {error:.4f}"
                     if ends or _passed(records.sample_every, step, state.step):
-                        draw_samples(state, self.out, config.precision, setup.shown)
+                        draw_samples(state, self.out, config.precision, shown)
                     bar.set_postfix_str(note, refresh=False)
                     bar.update(state.step - step)
                     step = state.step
         except KeyboardInterrupt:
-            print(f"Interrupted. Continue with: {continue_with}", file=sys.stderr)
+            resumable = not missing(self.out)
+            rest = f"Continue with: {continue_with}" if resumable else "Nothing was saved yet."
+            print(f"Interrupted. {rest}", file=sys.stderr)
             raise
         if state.step < config.steps:
             print(f"Time is up. Continue with: {continue_with}")
@@ -183,12 +198,12 @@ class Train:
         """The size of data, network and run, and which files of a folder are not read."""
         from ddpm_course.data.image_files import left_out
 
-        config, data = setup.config, self.settings.data
+        config, data = self.settings.training, self.settings.data
         parameters = sum(p.numel() for p in setup.denoiser.parameters()) / 1e6
         device = setup.denoiser.device.type
-        epochs = config.steps * config.batch_size / setup.images
+        epochs = config.steps * config.batch_size / len(setup.images)
         summary = (
-            f"{setup.images} images of {data.image_size}×{data.image_size} pixels; "
+            f"{len(setup.images)} images of {data.image_size}×{data.image_size} pixels; "
             f"{parameters:.1f} M parameters on {device}; "
             f"{config.steps} steps of {config.batch_size}, {epochs:.3g} epochs"
         )

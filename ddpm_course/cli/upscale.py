@@ -30,14 +30,14 @@ class Upscale:
         from PIL import Image
 
         from ddpm_course.data.grids import save_image
-        from ddpm_course.data.image_files import bytes_of, open_picture, size_of
+        from ddpm_course.data.image_files import bytes_of, open_image, size_of
         from ddpm_course.super_resolution.model import refuse_larger
         from ddpm_course.training.setup import pick_device
 
         options.refuse_file(self.out, self.overwrite, "flowers.png")
         remedy = "name an image with --in"
         refuse_larger(*size_of(self.image, remedy))
-        image = open_picture(self.image, remedy)
+        image = open_image(self.image, remedy)
         device = pick_device(self.device)
         denoiser = dc.load_pretrained(self.source).to(device)
         remedy = "choose a smaller image, or --device cpu"

@@ -18,7 +18,7 @@ def shuffled(number: int, batch_size: int, seed: int) -> Callable[[int], Tensor]
     Each epoch is a new permutation, so every image is used once before any is used again.
     """
 
-    @lru_cache(maxsize=2)  # a batch can straddle two epochs
+    @lru_cache(maxsize=2)  # most batches lie in one epoch or straddle two
     def order(epoch: int) -> Tensor:
         return torch.randperm(number, generator=generator(seed, epoch, EPOCH))
 

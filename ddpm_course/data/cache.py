@@ -1,6 +1,7 @@
 """Data sets are decoded once, and read back from one file."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,8 +13,7 @@ _UNSAVED: dict[Path, tuple[str, ImageData]] = {}
 
 def cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData]) -> ImageData:
     """decode(), or its result from last time if no source has changed since."""
-    facts = "\n".join(fingerprint(path) for path in sources)
-    now = hashlib.sha256(facts.encode()).hexdigest()
+    now = hashlib.sha256(b"\n".join(_facts(path) for path in sources)).hexdigest()
     if _UNSAVED.get(cache, ("",))[0] == now:
         return _UNSAVED[cache][1]
     try:
@@ -31,7 +31,7 @@ def cached(cache: Path, sources: Iterable[Path], decode: Callable[[], ImageData]
     return data
 
 
-def fingerprint(path: Path) -> str:
+def _facts(path: Path) -> bytes:
     """Name, size and time of a file: they change when its content does."""
-    facts = path.stat()
-    return f"{path.name} {facts.st_size} {facts.st_mtime_ns}"
+    stored = path.stat()
+    return os.fsencode(f"{path.name} {stored.st_size} {stored.st_mtime_ns}")

@@ -1,18 +1,21 @@
 """Oxford 102 Flowers: downloaded with pooch, verified by torchvision, decoded once."""
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 import pooch
 import torch
 from requests.exceptions import RequestException
 from torch import Tensor
+from torch.utils.data import ConcatDataset
 
 from ddpm_course.data.cache import cached
-from ddpm_course.data.image_files import PICTURES, square
+from ddpm_course.data.image_files import is_image, square
 from ddpm_course.data.images import ImageData
 
 TRIES = 3
+OFFLINE = "Without it, `ddpm-course train --data starter` learns from flowers in the package."
 
 
 def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageData:
@@ -24,29 +27,35 @@ def flowers102(root: Path | str, size: int, split: str = "train+test") -> ImageD
 
     Raises FileNotFoundError where the data set is missing, ValueError where it is damaged.
     """
-    from torchvision.datasets import Flowers102  # here, because it takes seconds to import
-
-    root = Path(root)
-    folder = root / "flowers-102"
-    remedy = f"remove {folder} and run `{how_to_download(root)}`"
-
-    def load(path: Path) -> Tensor:
-        return square(path, size, remedy, lambda image: image)
-
-    try:
-        parts = [Flowers102(root, split=name, loader=load) for name in split.split("+")]
-    except RuntimeError as error:
-        raise FileNotFoundError(
-            f"Flowers-102 is not complete under {root}: run `{how_to_download(root)}`. {_offline()}"
-        ) from error
+    folder = Path(root) / "flowers-102"
+    remedy = f"remove {folder} and run `{_command(root)}`"
+    photographs = open_flowers102(
+        root, split, lambda path: square(path, size, remedy, lambda image: image)
+    )
 
     def decode() -> ImageData:
-        pairs = [part[k] for part in parts for k in range(len(part))]
-        images, labels = zip(*pairs, strict=True)
+        images, labels = zip(*(photographs[k] for k in range(len(photographs))), strict=True)
         return ImageData(torch.stack(images), torch.tensor(labels))
 
     sources = [*sorted(folder.glob("*.mat")), *sorted((folder / "jpg").glob("*.jpg"))]
     return cached(folder / "cache" / f"{split}-{size}px.safetensors", sources, decode)
+
+
+def open_flowers102(
+    root: Path | str, split: str, load: Callable[[Path], Tensor]
+) -> ConcatDataset[tuple[Tensor, int]]:
+    """The photographs of a split as (load(path), label), loaded when they are asked for.
+
+    Raises FileNotFoundError where the data set is missing.
+    """
+    from torchvision.datasets import Flowers102  # here, because it takes seconds to import
+
+    try:
+        return ConcatDataset([Flowers102(root, part, loader=load) for part in split.split("+")])
+    except RuntimeError as error:
+        raise FileNotFoundError(
+            f"Flowers-102 is not complete under {root}: run `{_command(root)}`. {OFFLINE}"
+        ) from error
 
 
 def species() -> list[str]:
@@ -54,15 +63,6 @@ def species() -> list[str]:
     from torchvision.datasets import Flowers102
 
     return list(Flowers102.classes)
-
-
-def how_to_download(root: Path | str) -> str:
-    """The command that downloads Flowers-102, for messages where it is missing."""
-    return f"ddpm-course download --data-root {root}"
-
-
-def _offline() -> str:
-    return "Without it, `ddpm-course train --data starter` learns from flowers in the package."
 
 
 def download_flowers102(root: Path | str) -> None:
@@ -76,7 +76,7 @@ def download_flowers102(root: Path | str) -> None:
     from torchvision.datasets.utils import extract_archive
 
     folder = Path(root) / "flowers-102"
-    if not folder.exists() and any(p.suffix.lower() in PICTURES for p in Path(root).glob("*")):
+    if not folder.exists() and any(is_image(path) for path in Path(root).glob("*")):
         raise ValueError(
             f"{root} holds images of its own, which `--data folder` learns from; for Flowers-102 "
             "name another --data-root."
@@ -95,10 +95,15 @@ def download_flowers102(root: Path | str) -> None:
             path = server.fetch(name, progressbar=True)
         except (RequestException, ValueError) as error:
             reason = textwrap.shorten(str(error), 100, placeholder=" …")
+            bad = f" {folder / name} is damaged." if (folder / name).exists() else ""
             raise ConnectionError(
                 f"{name} of Flowers-102 could not be downloaded to {folder} in {TRIES} tries "
-                f"({reason}): check the network or proxy and try again. {_offline()}"
+                f"({reason}): check the network or proxy and try again.{bad} {OFFLINE}"
             ) from error
         if name.endswith(".tgz"):
             extract_archive(path, str(folder))
     Flowers102(root)
+
+
+def _command(root: Path | str) -> str:
+    return f"ddpm-course download --data-root {root}"

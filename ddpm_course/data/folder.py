@@ -7,7 +7,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ddpm_course.data.cache import cached
-from ddpm_course.data.image_files import middle_square, pictures_below, square
+from ddpm_course.data.image_files import images_below, middle_square, square
 from ddpm_course.data.images import ImageData
 from ddpm_course.rng import generator
 
@@ -20,7 +20,7 @@ def whole_folder(root: Path | str, size: int) -> ImageData:
     Raises FileNotFoundError without a folder or images in it, ValueError that names those that
     cannot be read.
     """
-    sources = pictures_below(Path(root))
+    sources = images_below(Path(root))
 
     def decode() -> ImageData:
         images, bad = [], []

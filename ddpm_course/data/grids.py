@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ddpm_course.data.image_files import image_of
 from ddpm_course.data.images import to_uint8
 from ddpm_course.pretrained.files import atomic, new_folder
 
@@ -15,30 +16,29 @@ from ddpm_course.pretrained.files import atomic, new_folder
 def image_grid(images: Tensor, columns: int | None = None, tile: int = 128) -> Image.Image:
     """u8[N,3,S,S] as one sheet, nearly square unless `columns` is given.
 
-    Images below `tile` pixels are enlarged by a whole factor, and each pixel stays a square.
+    Images below `tile` pixels are upsampled by a whole factor, and each pixel stays a square.
     """
     N, _, size, _ = images.shape
     columns = min(N, columns or math.ceil(math.sqrt(N)))
     rows = math.ceil(N / columns)
     blank = images.new_full((rows * columns - N, *images.shape[1:]), 255)
     tiles = torch.cat([images, blank]).view(rows, columns, 3, size, size)
-    picture = tiles.permute(0, 3, 1, 4, 2).reshape(rows * size, columns * size, 3)
+    sheet = image_of(tiles.permute(2, 0, 3, 1, 4).reshape(3, rows * size, columns * size))
     factor = max(1, tile // size)
-    shape = (columns * size * factor, rows * size * factor)
-    return Image.fromarray(picture.cpu().numpy()).resize(shape, Image.Resampling.NEAREST)
+    return sheet.resize((sheet.width * factor, sheet.height * factor), Image.Resampling.NEAREST)
 
 
-def save_image(path: Path, picture: Image.Image) -> None:
+def save_image(path: Path, image: Image.Image) -> None:
     """Write a PNG atomically."""
     with atomic(path) as temporary:
-        picture.save(temporary, format="png")
+        image.save(temporary, format="png")
 
 
 def save_separately(folder: Path, images: Tensor) -> None:
     """Write u8[N,3,S,S] as PNGs into a new folder, unscaled: 00000.png and so on."""
     with new_folder(folder) as made:
-        for k, image in enumerate(images.cpu()):
-            Image.fromarray(image.permute(1, 2, 0).numpy()).save(made / f"{k:05}.png")
+        for k, image in enumerate(images):
+            image_of(image).save(made / f"{k:05}.png")
 
 
 def png_bytes(x: Tensor, tile: int = 128, columns: int | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""Image files as u8[3,H,W], upright, in RGB, on white; one sentence for those that are damaged."""
+"""Image files: the ones below a folder, and what one holds in RGB, upright and cropped."""
 
 import warnings
 from collections import Counter
@@ -8,61 +8,104 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-Crop = Callable[[Image.Image], Image.Image]
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SYSTEM = {  # what macOS, Windows, Linux and network drives leave in a folder, beside hidden names
+    "__macosx", "network trash folder", "temporary items",
+    "$recycle.bin", "system volume information", "thumbs.db", "desktop.ini", "lost+found",
+    "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot",
+}  # fmt: skip
 KINDS = 5  # of files left out that are named
+TURNS = {  # what turns an image upright, by its EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+Crop = Callable[[Image.Image], Image.Image]
 
 
-def pictures_below(root: Path) -> list[Path]:
+def images_below(root: Path) -> list[Path]:
     """Every image file below a folder, sorted. Raises FileNotFoundError where there is none."""
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder of images: name one with --data-root.")
-    found = sorted(p for p in root.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
+    found = [path for path in _files_below(root, set()) if is_image(path)]
     if not found:
-        raise FileNotFoundError(f"{root} holds no images ({', '.join(PICTURES)}).")
+        raise FileNotFoundError(f"{root} holds no images ({', '.join(SUFFIXES)}).")
     return found
 
 
 def left_out(root: Path | str) -> str:
-    """How many files below a folder are of kinds that `pictures_below` does not read, such as
+    """How many files below a folder are of kinds that `images_below` does not read, such as
     "3 .heic, 1 .txt"; "" if there are none. Hidden ones do not count.
     """
-    names = (p.relative_to(root) for p in Path(root).rglob("*") if p.is_file())
-    seen = [name for name in names if not any(part.startswith(".") for part in name.parts)]
-    kinds = Counter(name.suffix.lower() or "without a suffix" for name in seen)
-    others = sorted((-number, kind) for kind, number in kinds.items() if kind not in PICTURES)
-    named = [f"{-number} {kind}" for number, kind in others[:KINDS]]
-    if rest := -sum(number for number, _ in others[KINDS:]):
+    suffixes = (path.suffix.lower() for path in _files_below(Path(root), set()))
+    kinds = Counter(suffix or "without a suffix" for suffix in suffixes if suffix not in SUFFIXES)
+    named = [f"{number} {kind}" for kind, number in kinds.most_common(KINDS)]
+    if rest := sum(number for _, number in kinds.most_common()[KINDS:]):
         named.append(f"{rest} of other kinds")
     return ", ".join(named)
 
 
+def is_image(path: Path) -> bool:
+    """Whether a file's name is that of an image, and not of a hidden or system file."""
+    return path.suffix.lower() in SUFFIXES and not _hidden(path)
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".") or path.name.lower() in SYSTEM
+
+
+def _files_below(folder: Path, visited: set[Path]) -> Iterator[Path]:
+    """The files of a folder in order, with those of its subfolders and of the folders that it links
+    to, each folder once. Hidden and system ones are left out.
+    """
+    if folder.resolve() in visited:
+        return
+    visited.add(folder.resolve())
+    for path in sorted(folder.iterdir()):
+        if _hidden(path):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, visited)
+        elif path.is_file():
+            yield path
+
+
 def square(path: Path, size: int, remedy: str, crop: Crop) -> Tensor:
     """An image file as u8[3,size,size], cropped by `crop`, then squeezed to a square."""
-    cropped = open_picture(path, remedy, crop)
+    cropped = open_image(path, remedy, crop)
     return bytes_of(cropped.resize((size, size), Image.Resampling.LANCZOS))
 
 
-def open_picture(path: Path, remedy: str, crop: Crop = lambda upright: upright) -> Image.Image:
+def open_image(path: Path, remedy: str, crop: Crop = lambda upright: upright) -> Image.Image:
     """An image file in RGB, turned upright by its EXIF data, on white where it is transparent, and
-    cropped by `crop`. Raises ValueError for a damaged file; `remedy` then tells what to do.
+    cropped by `crop`. Raises ValueError for a damaged file; `remedy` then says what to do.
     """
     with _opened(path, remedy) as image:
-        return crop(_in_rgb(ImageOps.exif_transpose(image)))
+        image.load()
+        return crop(_in_rgb(_upright(image)))
 
 
 def size_of(path: Path, remedy: str) -> tuple[int, int]:
-    """Height and width of an image as stored, without decoding it; raises as `open_picture`."""
+    """Height and width of an image as stored, without decoding it; raises as `open_image`."""
     with _opened(path, remedy) as image:
         return image.height, image.width
 
 
-def bytes_of(picture: Image.Image) -> Tensor:
+def bytes_of(image: Image.Image) -> Tensor:
     """An RGB image as u8[3,H,W]."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def image_of(image: Tensor) -> Image.Image:
+    """u8[3,H,W] as an RGB image."""
+    return Image.fromarray(image.permute(1, 2, 0).cpu().numpy())
 
 
 def middle_square(image: Image.Image) -> Image.Image:
@@ -73,14 +116,26 @@ def middle_square(image: Image.Image) -> Image.Image:
 
 @contextmanager
 def _opened(path: Path, remedy: str) -> Iterator[Image.Image]:
-    """Pillow's errors become one sentence."""
+    """Whatever a decoder raises becomes one sentence."""
     try:
-        with warnings.catch_warnings():  # a large image is fine until Pillow refuses it
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with warnings.catch_warnings():  # odd metadata and large images do no harm
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 yield image
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"The image {path} cannot be read ({error}): {remedy}.") from error
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"The image {path} cannot be read ({reason}): {remedy}.") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned by its EXIF orientation alone: Pillow's `exif_transpose` also rewrites the rest, and
+    fails on metadata that nobody needs.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # damaged metadata
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _in_rgb(image: Image.Image) -> Image.Image:

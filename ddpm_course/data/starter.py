@@ -19,9 +19,8 @@ def starter(root: Path | str, size: int) -> ImageData:
     """
     with Image.open(STARTER) as sheet:
         tile = sheet.width // STARTER_COLUMNS
-        boxes = product(range(0, sheet.height, tile), range(0, sheet.width, tile))
-        tiles = [sheet.crop((x, y, x + tile, y + tile)).convert("RGB") for y, x in boxes]
-    images = torch.stack(
-        [bytes_of(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in tiles]
-    )
+        corners = product(range(0, sheet.height, tile), range(0, sheet.width, tile))
+        tiles = [sheet.crop((x, y, x + tile, y + tile)).convert("RGB") for y, x in corners]
+    resized = [flower.resize((size, size), Image.Resampling.LANCZOS) for flower in tiles]
+    images = torch.stack([bytes_of(flower) for flower in resized])
     return ImageData(images, torch.arange(len(images)) % 102)

@@ -77,16 +77,16 @@ def nearest(
     return distance.topk(number, largest=False)
 
 
-def nearer_share(drawn: Tensor, held_out: Tensor) -> float:
-    """The chance that a random value of `drawn` f[N] is below one of `held_out` f[M]; ties count
+def nearer_share(samples: Tensor, held_out: Tensor) -> float:
+    """The chance that a random value of `samples` f[N] is below one of `held_out` f[M]; ties count
     half.
 
-    Given distances to the nearest training image, it tells whether samples are nearer to the
+    Given distances to the nearest training image, it says whether samples are nearer to the
     training set than new photographs are: ½ is as near, 1 always nearer. It is the Mann-Whitney
     statistic U/NM, in the test of Meehan et al. 2020 (arXiv:2004.05675).
     """
-    drawn, held_out = drawn.cpu(), held_out.cpu()
-    below = (drawn[:, None] < held_out).double() + 0.5 * (drawn[:, None] == held_out)
+    samples, held_out = samples.cpu(), held_out.cpu()
+    below = (samples[:, None] < held_out).double() + 0.5 * (samples[:, None] == held_out)
     return below.mean().item()
 
 

@@ -19,7 +19,7 @@ def pixels() -> Extractor:
 
 def inception() -> Extractor:
     """The 2,048 features of the Inception network that papers report FID and KID with (torchmetrics
-    and torch-fidelity; images are enlarged to 299×299). Its weights, 91 MB, are downloaded once.
+    and torch-fidelity; images are upsampled to 299×299). Its weights, 91 MB, are downloaded once.
 
     Raises ModuleNotFoundError without the packages, ConnectionError without network.
     """

@@ -17,7 +17,7 @@ from ddpm_course.evaluation.distances import (
     nearer_share,
     nearest,
 )
-from ddpm_course.evaluation.features import EXTRACTORS, Extractor, features
+from ddpm_course.evaluation.features import EXTRACTORS, features
 from ddpm_course.samplers import sample
 
 UNSEEN = {"half-a": 1, "half-b": 0}  # the half that each classifier has not learned from
@@ -116,24 +116,15 @@ class Judge:
         found = []
         for name, extract in self.extractors.items():
             train = self.unseen[name]
-            reference = features(extract, train.images)
-            ours = _two_nearest(extract, samples, train, reference)
-            theirs = _two_nearest(extract, self.held_out, train, reference)
+            reference, y_train = features(extract, train.images), labels_of(train)
+            mine = features(extract, samples.images)
+            ours, _ = nearest(mine, reference, 2, (y, y_train))
+            theirs, _ = nearest(self._held_out_features[name], reference, 2, (y_held_out, y_train))
             shares = [nearer_share(ours[y == k, 0], theirs[y_held_out == k, 0]) for k in y.unique()]
             share = torch.tensor(shares, dtype=torch.float64)
             copied = (ours[:, 0] < COPIED * ours[:, 1]).double().mean()
             found.append([share.mean(), share.std() / len(share) ** 0.5, copied])
         return Copying(*torch.tensor(found, dtype=torch.float64).mean(0).tolist())
-
-
-def _two_nearest(
-    extract: Extractor, data: ImageData, train: ImageData, reference: Tensor
-) -> Tensor:
-    """Distances from each image to the two nearest training images of its class, f64[N,2];
-    `reference` has the features of the training images.
-    """
-    classes = labels_of(data), labels_of(train)
-    return nearest(features(extract, data.images), reference, 2, classes)[0]
 
 
 def draw_classes(

@@ -128,6 +128,37 @@ def cosine_alphas_cumprod(T, s):
 
 
 @exercises.add(
+    "`schedule.log_snr[t]` is the value to find. Take its distance to every entry of "
+    "`other.log_snr`; `argmin` says where the distance is smallest.",
+    lambda: [
+        (300, dc.linear_schedule(1000), dc.cosine_schedule(1000)),
+        (20, dc.cosine_schedule(50), dc.linear_schedule(400)),
+        (60, dc.linear_schedule(350), dc.sigmoid_schedule(90)),
+    ],
+    """
+    return t
+        You return t itself. The two schedules have different SNRs there.
+    return round(t * other.T / schedule.T)
+        You go equally far along both schedules. Time is only a label: compare `log_snr`.
+    return int((other.betas - schedule.betas[t]).abs().argmin())
+        You compare β_t, the noise of one step. SNR is about all steps up to t together.
+    .abs() ->
+        You take the smallest signed difference, which is at one end. Take its absolute value first.
+    return int((other.log_snr - schedule.log_snr[t]).abs()[1:].argmin())
+        You are one step early: `argmin` counts from the first entry that you kept.
+    argmin -> argmax
+        You take the largest distance. `argmin` gives the place of the smallest.
+    return float(other.log_snr[(other.log_snr - schedule.log_snr[t]).abs().argmin()])
+        You return the log-SNR that is nearest. Return the time at which `other` has it.
+    """,
+)
+def same_snr(t, schedule, other):
+    """The time on `other` whose log-SNR is nearest to that of `schedule` at time t >= 1."""
+    distance = (other.log_snr - schedule.log_snr[t]).abs()
+    return int(distance.argmin())
+
+
+@exercises.add(
     "ᾱ_T falls as β_T grows, so bisect: keep an interval, try its middle with "
     "`dc.linear_schedule(T, 1e-4, middle)`, and keep the half that holds the target.",
     lambda: [(200, 1e-3), (350, 1e-4)],

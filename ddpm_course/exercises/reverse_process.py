@@ -126,7 +126,7 @@ def x0_from_v(x_t, v, t, schedule):
 
 
 class _Net(nn.Module):
-    """A network whose answer depends on all that it receives."""
+    """A network whose output depends on everything it receives."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def _with_net(f: Callable) -> Callable:
     def loss_and_gradient(x0, t, noise, schedule):
         net = _Net()
         loss = f(net, x0, t, noise, schedule)
-        require(net.calls == 1, f"The network was called {net.calls} times. Ask it once.")
+        require(net.calls == 1, f"The network was called {net.calls} times. Call it once.")
         learns = isinstance(loss, Tensor) and loss.requires_grad
         require(learns, "The loss has no gradient to learn from. Leave out `.item()` or `no_grad`.")
         [gradient] = torch.autograd.grad(loss.sum(), net.weight, allow_unused=True)
@@ -164,8 +164,8 @@ def _batches() -> list[tuple]:
 
 
 @exercises.add(
-    "Three steps: noise x0 to x_t, ask the network for the noise, compare. t holds one time per "
-    "row, so ᾱ must be reshaped to [B, 1], and converted to the dtype of x0.",
+    "Three steps: noise x0 to x_t, let the network predict the noise, compare. t holds one time "
+    "per row, so ᾱ must be reshaped to [B, 1], and converted to the dtype of x0.",
     _batches,
     """
     .view(-1, 1) ->
@@ -175,9 +175,9 @@ def _batches() -> list[tuple]:
     net(x_t, t - 1) -> net(x0, t - 1)
         The network received the clean x0. It must see the noised x_t.
     predicted - noise -> predicted - x0
-        The answer is compared with x0. The network predicts the noise.
+        The prediction is compared with x0. The network predicts the noise.
     predicted - noise -> predicted - x_t
-        The answer is compared with x_t instead of the noise.
+        The prediction is compared with x_t instead of the noise.
     .mean() -> .mean(1)
     .mean() ->
         There is one loss per row or value. Take the mean over everything.

@@ -82,31 +82,6 @@ def group_norm(x, groups):
     return ((g - mean) / torch.sqrt(variance + 1e-6)).reshape(x.shape)
 
 
-def _features() -> list[tuple]:
-    linear = _filled(nn.Linear(6, 4))
-    h, emb = randn(3, 4, 2, 4), 3 * randn(3, 6, seed=1)
-    return [(h, emb, linear), (h[:1, :, :, :1], emb[:1], linear)]
-
-
-@exercises.add(
-    "`linear(F.silu(emb))` is [B, C]. Indexing with `[:, :, None, None]` makes it [B, C, 1, 1].",
-    _features,
-    """
-    [:, :, None, None] ->
-        The shift does not line up. Give it the shape [B, C, 1, 1].
-    [:, :, None, None] -> [:, None, None, :]
-        The shift runs along the width. It needs the shape [B, C, 1, 1].
-    F.silu(emb) -> emb
-        SiLU is missing. Apply it to `emb` before the linear layer.
-    linear(F.silu(emb)) -> F.silu(linear(emb))
-        SiLU comes after the linear layer. It belongs before it.
-    """,
-)
-def add_time(h, emb, linear):
-    """Shift every channel of h by `linear` of SiLU(emb)."""
-    return h + linear(F.silu(emb))[:, :, None, None]
-
-
 def _blocks() -> list[tuple]:
     probes = []
     for channels in (8, 4):
@@ -117,8 +92,8 @@ def _blocks() -> list[tuple]:
 
 
 @exercises.add(
-    "Work on a copy named h, line by line in the order given, and add the shortcut at the end. "
-    "Your `add_time` does the middle.",
+    "Work on a copy named h, line by line in the order given, and add the shortcut at the end. The "
+    "shift by time is `block.time_emb_proj(F.silu(emb))`, as [B, C, 1, 1].",
     _blocks,
     """
     shortcut + h -> x + h
@@ -151,35 +126,145 @@ def residual_block(x, emb, block):
     return shortcut + h
 
 
-def _queries() -> list[tuple]:
-    shapes = ((2, 2, 5, 4), (2, 1, 3, 6), (20, 1, 2, 7))  # 20² is too much for `exp` alone
+def _pixels() -> list[tuple]:
+    # heads, scale and shape; 20² is too much for `exp` alone
+    shapes = ((1, 2, 2, 5, 4), (2, 2, 2, 5, 8), (3, 2, 1, 4, 6), (2, 20, 1, 3, 8))
     return [
-        tuple(scale * randn(*shape, seed=seed) for seed in range(3)) for scale, *shape in shapes
+        (*(scale * randn(*shape, seed=seed) for seed in range(3)), heads)
+        for heads, scale, *shape in shapes
     ]
 
 
 @exercises.add(
-    "`q @ k.mT` is [B, N, N]: the row of an asking pixel, a column for every other. Softmax over "
-    "the last axis, then `@ v`.",
-    _queries,
+    "Make q, k and v [B, heads, N, D] with `x.unflatten(2, (heads, -1)).transpose(1, 2)`. Then "
+    "`q @ k.mT` is [B, heads, N, N], with a row for each asking pixel. Softmax over the last axis, "
+    "multiply by v, and go back with `.transpose(1, 2).flatten(2)`.",
+    _pixels,
     """
-    dim=-1 -> dim=1
+    dim=-1 -> dim=-2
         Softmax runs over the asking pixels. The weights of *one* asking pixel, over the last axis,
         must sum to 1.
     scores.softmax(dim=-1) -> scores
         There is no softmax. The weights of a pixel must be positive and sum to 1.
+    heads, -1 -> 1, -1
+        All channels are one head. Split them into `heads` parts that attend separately.
+    (x.unflatten(2, (heads, -1)).transpose(1, 2) -> (x.reshape(len(x), heads, x.shape[1], -1)
+        Reshaping straight to [B, heads, N, D] mixes pixels with channels. Split the channels first,
+        [B, N, heads, D], then swap two axes.
+    @ v).transpose(1, 2).flatten(2) -> @ v).reshape(len(q), q.shape[2], -1)
+        The heads are joined in the wrong order. Swap back to [B, N, heads, D] before you flatten.
+    (heads, -1)).transpose(1, 2) -> (-1, heads)).permute(0, 3, 1, 2); \
+    .transpose(1, 2).flatten(2) -> .permute(0, 2, 3, 1).flatten(2)
+        A head takes every `heads`-th channel. It should take neighbouring ones.
+    q.shape[-1] -> heads * q.shape[-1]
+        You divide by the root of all C channels. Each head has D = C / heads of them.
     """,
     tolerance=1e-4,
 )
-def attention(q, k, v):
-    """Each of N positions [B, N, D] collects the values of all, weighted by fit."""
+def attention(q, k, v, heads):
+    """Each of N pixels [B, N, C] collects the values of all, in `heads` separate parts."""
+    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     scores = q @ k.mT / math.sqrt(q.shape[-1])
-    return scores.softmax(dim=-1) @ v
+    return (scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2)
+
+
+@exercises.add(
+    "First go down and list the width of everything that is stored: `conv_in`, every residual "
+    "block, and the downsampling of each level but the last. Then go up: each block receives x and "
+    "the last entry of that list (`pop()`), and x takes the width of its level.",
+    lambda: [((32, 64), 1), ((32, 64, 128), 2), ((16, 24, 40, 48), 1), ((8,), 1)],
+    """
+    stored = [channels[0]] -> stored = []
+        The list runs out. The output of `conv_in` is stored, too.
+    stored.append(width) -> pass
+        The list runs out. The output of each downsampling is stored, too.
+    if i < len(channels) - 1 -> if i >= 0
+        You stored a downsampling at the lowest level, which has none.
+    stored.pop() -> stored.pop(0)
+        You take what was stored first. The way up begins with what was stored last.
+    range(blocks + 1) -> range(blocks)
+        A level has one residual block more on the way up than on the way down: `blocks` + 1.
+    below = width -> pass
+        The width of x never changes. After its first block in a level, x has that level's width.
+    below, widths = channels[-1], [] -> below, widths = channels[-1], []; \
+    below = width -> pass; inputs = [] -> inputs, below = [], width
+        x enters a level with the width of the level below. It changes in the first block.
+    in reversed(channels) -> in channels
+        The lists go from the top level down. Start with the lowest level.
+    inputs.append(below + stored.pop()) -> inputs.append(width)
+        These are the widths that leave the blocks. List what enters them.
+    widths.append(inputs) -> widths.extend(inputs)
+        The numbers are right, but in one list. Make a list for each level.
+    """,
+)
+def up_widths(channels, blocks):
+    """Channels that enter each residual block on the way up: a list per level, lowest first."""
+    stored = [channels[0]]
+    for i, width in enumerate(channels):
+        stored += [width] * blocks
+        if i < len(channels) - 1:
+            stored.append(width)
+    below, widths = channels[-1], []
+    for width in reversed(channels):
+        inputs = []
+        for _ in range(blocks + 1):
+            inputs.append(below + stored.pop())
+            below = width
+        widths.append(inputs)
+    return widths
+
+
+def _up_blocks() -> list[tuple]:
+    lower, upper = _filled(UNet((8, 16), (1,), blocks=1, head_dim=8, image_size=8)).up_blocks
+    emb = randn(2, 32, seed=1)
+    return [
+        (randn(2, 16, 4, 4), [randn(2, width, 4, 4, seed=width) for width in (8, 16)], emb, lower),
+        (randn(2, 16, 8, 8), [randn(2, 8, 8, 8, seed=seed) for seed in (2, 3)], emb, upper),
+    ]
+
+
+@exercises.add(
+    "Loop over `zip(block.resnets, block.attentions, reversed(skips))`. In it, "
+    "`torch.cat([x, skip], dim=1)`, then the residual block, then attention. A loop over "
+    "`block.upsamplers` ends it.",
+    _up_blocks,
+    """
+    reversed(skips) -> skips
+        The skip connections come in the order in which they were stored. The last one comes first.
+    [x, skip] -> [skip, x]
+        x and the skip connection have swapped places. x comes first.
+    , dim=1) -> )
+    , dim=1) -> , dim=2)
+    , dim=1) -> , dim=3)
+        Join x and the skip connection along the channels, which are dim=1.
+    torch.cat([x, skip], dim=1) -> x + skip
+        The skip connection is added. Put it beside x, as more channels, with `torch.cat`.
+    attention(resnet(x, emb)) -> resnet(x, emb)
+        `block.attentions` are left out. Each comes after its residual block.
+    x = upsample(x) -> pass
+        The upsampling is left out. It comes last, if `block.upsamplers` has one.
+    resnet(x, emb) -> resnet(x, 0 * emb)
+        The time does not enter. Give `emb` to each residual block.
+    """,
+    tolerance=1e-4,
+)
+def up_block(x, skips, emb, block):
+    """One level on the way up, from the parts of a package `UpBlock`."""
+    parts = zip(block.resnets, block.attentions, reversed(skips), strict=True)
+    for resnet, attention, skip in parts:
+        x = torch.cat([x, skip], dim=1)
+        x = attention(resnet(x, emb))
+    for upsample in block.upsamplers:
+        x = upsample(x)
+    return x
 
 
 def _nets() -> list[tuple]:
-    net = _filled(UNet((8, 16), (1,), blocks=1, head_dim=8, image_size=8))
-    return [(randn(2, 3, 8, 8), torch.tensor([3, 900]), net)]
+    x, t = randn(2, 3, 8, 8), torch.tensor([3, 900])
+    return [
+        (x, t, _filled(UNet(channels, (0,), blocks=1, head_dim=8, image_size=8)))
+        for channels in ((8, 16), (8,))
+    ]
 
 
 @exercises.add(
@@ -190,8 +275,9 @@ def _nets() -> list[tuple]:
     skips = [x] -> skips = []
         The skip connections run out. The list starts with the output of `conv_in`.
     skips += stored -> skips = stored + skips
+        The skip connections are in the wrong order. Add what a block stored to the end of the list.
     skips += stored -> pass
-        The skip connections don't fit. Add what each block stored to the end of the list.
+        `stored` is never added to `skips`.
     skips += stored -> skips.append(stored)
         One skip connection is a list of tensors. Add the stored ones singly, with `+=`.
     time_proj(t) -> time_proj(t - 1)
@@ -215,12 +301,3 @@ def unet(x, t, net):
     for block in net.up_blocks:
         x = block(x, skips, emb)
     return net.conv_out(F.silu(net.conv_norm_out(x)))
-
-
-@exercises.add(
-    "Every output channel has its own kernel over all inputs.",
-    lambda: [(8, 16, 3), (5, 7, 2)],
-)
-def conv_parameters(in_channels, out_channels, kernel):
-    """Weights and biases of a convolution."""
-    return in_channels * out_channels * kernel**2 + out_channels

@@ -1,7 +1,6 @@
 """The course's figures, in one style and without pyplot's global state."""
 
 import io
-import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,7 +18,6 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from ddpm_course.data.images import to_uint8
-from ddpm_course.lab.records import CLONE
 from ddpm_course.lab.style import COLOURS, INK, NAMES
 from ddpm_course.schedules import NoiseSchedule
 
@@ -49,7 +47,7 @@ def show(fig: Figure, alt: str) -> None:
     It is transparent, sharp on dense screens, and stored with 256 colours, so that a notebook full
     of noise stays small.
     """
-    [image], file = _paletted([_rendered(fig, 2 * DPI)]), io.BytesIO()
+    [image], file = _paletted([rendered(fig, 2 * DPI)]), io.BytesIO()
     image.save(file, format="png", optimize=True)
     display(DisplayImage(file.getvalue(), width=image.width // 2, alt=alt))
 
@@ -68,12 +66,13 @@ def show_animation(
 
 def _as_images(frames: Sequence[Figure | Image.Image]) -> list[Image.Image]:
     """All as large as the largest, aligned right: names on the left may differ in length."""
-    images = [_rendered(f, DPI) if isinstance(f, Figure) else f.convert("RGBA") for f in frames]
+    images = [rendered(f, DPI) if isinstance(f, Figure) else f.convert("RGBA") for f in frames]
     width, height = (max(image.size[k] for image in images) for k in (0, 1))
     return [image.crop((image.width - width, 0, image.width, height)) for image in images]
 
 
-def _rendered(fig: Figure, dpi: int) -> Image.Image:
+def rendered(fig: Figure, dpi: int) -> Image.Image:
+    """A figure as RGBA, `dpi` pixels per inch."""
     file = io.BytesIO()
     fig.savefig(file, format="png", dpi=dpi)
     return Image.open(file).convert("RGBA")
@@ -87,11 +86,13 @@ def _paletted(images: Sequence[Image.Image]) -> list[Image.Image]:
     pixels = np.stack([np.asarray(image) for image in images]).view(np.uint32)[..., 0]
     distinct, indices = np.unique(pixels, return_inverse=True)
     colours = distinct.view(np.uint8).reshape(-1, 4)
+    clear = [255, 255, 255, 0]
+    colours[colours[:, 3] == 0] = clear
     if len(colours) > 256:
         few = colours[:: 1 + len(colours) // 10_000].astype(float)
         with warnings.catch_warnings(action="ignore"):  # a colour that nothing needs does no harm
             means, _ = kmeans2(few, few[:: 1 + len(few) // 255], iter=8, minit="matrix")
-        palette = np.vstack([np.zeros(4), means])  # the ground stays exactly transparent
+        palette = np.vstack([clear, means])  # the ground stays exactly transparent
         nearest = KDTree(palette).query(colours)[1].astype(np.uint8)
         colours, indices = palette.round().astype(np.uint8), nearest[indices]
     made = [Image.fromarray(frame) for frame in indices.astype(np.uint8).reshape(pixels.shape)]
@@ -328,22 +329,4 @@ def intervals(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> 
         axis.axvline(floor, color=COLOURS["floor"], linewidth=1, zorder=0)
         axis.set(title=METRICS[column], yticks=range(len(names)), yticklabels=names)
     axes[0, 0].invert_yaxis()
-    return fig
-
-
-def course_map(hours: Mapping[str, float]) -> Figure:
-    """The notebooks as cards in two rows, left to right, each with an image and its hours."""
-    columns = -(-len(hours) // 2)
-    fig, axes = figure(9, 3.9, nrows=2, ncols=columns)
-    for axis, (name, length) in zip(axes.flat, hours.items(), strict=False):
-        number, title = name.split(" ", 1)
-        path = CLONE / "images" / "notebooks" / f"{number}.png"
-        if path.is_file():
-            axis.imshow(Image.open(path), extent=(0, 1, 0.45, 0.95), interpolation="antialiased")
-        axis.text(0, 0.38, number, fontsize=15, va="top", color=COLOURS["x0"])
-        axis.text(1, 0.37, f"{length:g} h", ha="right", va="top", fontsize=10)
-        axis.text(0, 0.18, textwrap.fill(title, 16), va="top", fontsize=10.5)
-    for axis in axes.flat:
-        axis.set(xlim=(0, 1), ylim=(-0.08, 0.97))
-        axis.set_axis_off()
     return fig

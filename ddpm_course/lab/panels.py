@@ -1,168 +1,148 @@
-"""Live panels for the notebooks. Moving a slider redraws within 100 ms on two CPU cores: curves are
-small SVG drawings and images are enlarged pixels, both far cheaper than a matplotlib figure.
+"""Live panels that compute in the browser: they need no kernel, so they also work in a notebook
+that was closed and opened again, and in the book.
+
+Each is a page of its own, `html/NAME.html`, in a frame that takes the height and the ground of what
+is around it. Beneath it a figure is stored, which shows where no script may run.
 """
 
-import math
-from collections.abc import Callable, Sequence
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
 
-import ipywidgets as w
+import numpy as np
 import torch
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from ddpm_course.data.grids import png_bytes
-from ddpm_course.diffusion import q_posterior, q_sample
+from ddpm_course.data.grids import image_grid
+from ddpm_course.data.images import to_uint8
+from ddpm_course.diffusion import q_sample
+from ddpm_course.lab.figures import DPI, image_rows, lines, rendered, show
 from ddpm_course.lab.style import COLOURS
-from ddpm_course.lab.svg import Axes, drawing
 from ddpm_course.layers import SinusoidalTimeEmbedding
 from ddpm_course.rng import generator
-from ddpm_course.schedules import SCHEDULES, NoiseSchedule
+from ddpm_course.schedules import NoiseSchedule, linear_schedule
+
+PAGES = Path(__file__).parent / "html"
+HIDE_STILL = """<style>
+  .jp-OutputArea-child:has(.lab-panel) + .jp-OutputArea-child, .cell_output > :has(.lab-panel) + *
+  { display: none; }
+</style>"""
+"""Hides the stored figure after a live panel. Where scripts are removed, so is this."""
 
 
-def describe(schedule: NoiseSchedule, t: int) -> str:
-    """One line of text about time t: ᾱ_t, its SNR, and how much of x_0 is left in x_T."""
-    abar, snr = schedule.alphas_cumprod[t].item(), schedule.snr[t].item()
-    decibels = f"{10 * math.log10(snr):.1f} dB" if 0 < snr < math.inf else "no noise"
-    left = 100 * schedule.sqrt_alphas_cumprod[-1].item()
-    return f"ᾱ_t = {abar:.4g} · SNR = {snr:.4g} ({decibels}) · x_T keeps {left:.2g} % of x_0"
+def page(name: str, data: Mapping[str, Any]) -> str:
+    """The HTML of a panel, which finds `data` as the constant DATA."""
+    text = (PAGES / "panel.html").read_text(encoding="utf-8")
+    parts = {
+        "@TITLE@": f"{name} panel",
+        "@BODY@": (PAGES / f"{name}.html").read_text(encoding="utf-8"),
+        "@DATA@": json.dumps(data),
+        "@COLOURS@": json.dumps(COLOURS),
+        "@x_t@": COLOURS["x_t"],
+    }
+    for mark, part in parts.items():
+        text = text.replace(mark, part)
+    return text
 
 
-def schedule_explorer(x0: Tensor) -> w.VBox:
-    """Sliders for schedule, β_1, β_T, T and t over one image f[3,S,S] in [-1, 1].
+def _display(name: str, data: Mapping[str, Any], still: Figure, alt: str) -> None:
+    frame = (
+        f'<iframe class="lab-panel" srcdoc="{escape(page(name, data))}" title="{name} panel" '
+        'style="width: 100%; height: 560px; border: 0"></iframe>'
+    )
+    display(HTML(f"<div>{frame}{HIDE_STILL}</div>"))
+    show(still, alt)
+
+
+def schedule_data(x0: Tensor) -> dict[str, Any]:
+    """What the schedule panel needs of one image f[3,S,S]: its bytes, and noise in 1/32."""
+    noise = torch.randn(x0.shape, generator=generator(0))
+    steps = (32 * noise).round().clamp(-127, 127).to(torch.int8)
+    return {"size": x0.shape[-1], "image": _base64(to_uint8(x0)), "noise": _base64(steps)}
+
+
+def _base64(image: Tensor) -> str:
+    return base64.b64encode(image.permute(1, 2, 0).contiguous().numpy().tobytes()).decode()
+
+
+def schedule_explorer(x0: Tensor) -> None:
+    """Display controls for schedule, T, β_1, β_T and t over one image f[3,S,S] in [-1, 1].
 
     Shows ᾱ and log-SNR as curves, and the image noised at t and at T, always with the same noise.
     """
+    schedule, times = linear_schedule(350), (0, 50, 100, 200, 350)
     noise = torch.randn(x0.shape, generator=generator(0))
-    name = w.Dropdown(options=list(SCHEDULES), value="linear", description="schedule")
-    beta_start = w.FloatLogSlider(
-        value=1e-4, base=10, min=-5, max=-2, step=0.1, description="β_1", readout_format=".1e"
-    )
-    beta_end = w.FloatSlider(
-        value=0.02, min=0.001, max=0.2, step=0.001, description="β_T", readout_format=".3f"
-    )
-    T = w.IntSlider(value=350, min=10, max=1000, step=10, description="T")
-    t = w.IntSlider(value=100, min=0, max=350, description="t")
-    curves, text = w.HTML(), w.Label()
-    at_t, at_T = (w.Image(format="png", layout=w.Layout(width="192px")) for _ in range(2))
-
-    def redraw(change=None) -> None:
-        linear = name.value == "linear"
-        beta_start.disabled = beta_end.disabled = not linear
-        ends = {"beta_start": beta_start.value, "beta_end": beta_end.value} if linear else {}
-        schedule = SCHEDULES[name.value](T.value, **ends)
-        now = min(t.value, T.value)
-        at_t.value = png_bytes(q_sample(x0, now, noise, schedule)[None], 192)
-        at_T.value = png_bytes(q_sample(x0, T.value, noise, schedule)[None], 192)
-        curves.value = _schedule_curves(schedule, now)
-        text.value = describe(schedule, now)
-
-    def limit_t(change) -> None:
-        t.max = T.value
-
-    T.observe(limit_t, "value")
-    _redraw_on_move(redraw, name, beta_start, beta_end, T, t)
-    controls = w.VBox([name, beta_start, beta_end, T, t])
-    now = w.VBox([at_t, w.HTML("x<sub>t</sub>, at your t")])
-    end = w.VBox([at_T, w.HTML("x<sub>T</sub>, where sampling starts")])
-    return w.VBox([w.HBox([controls, now, end]), curves, text])
+    noised = torch.stack([q_sample(x0, t, noise, schedule) for t in times])
+    still = image_rows({"": noised}, [f"$t = {t}$" for t in times])
+    _display("schedule", schedule_data(x0), still, "An image at five times of a linear schedule.")
 
 
-def _redraw_on_move(redraw: Callable, *controls: w.ValueWidget) -> None:
-    """Redraws once now, and whenever a control moves."""
-    for control in controls:
-        control.observe(redraw, "value")
-    redraw()
-
-
-def _schedule_curves(schedule: NoiseSchedule, t: int) -> str:
-    """ᾱ and log-SNR over time, marked at t."""
-    T = schedule.T
-    times = [*range(0, T, max(1, T // 150)), T]
-
-    def over_time(title: str, values: list[float], low: float, high: float) -> Axes:
-        curve = (times, [values[k] for k in times], COLOURS["x_t"])
-        mark = (t, values[t], COLOURS["noise"])
-        return Axes(title, [curve], (0, T), (low, high), ("0", f"T = {T}"), mark)
-
-    left = over_time("share of the variance left, ᾱ", schedule.alphas_cumprod.tolist(), 0, 1)
-    log_snr = schedule.log_snr.clamp(-20, 12).tolist()
-    right = over_time("log signal-to-noise ratio", log_snr, -20, 12)
-    return drawing([left, right], describe(schedule, t))
-
-
-def posterior_explorer(schedule: NoiseSchedule) -> w.VBox:
-    """Sliders for t and the numbers x_0 and x_t. Shows the two Gaussians whose product is the
-    posterior q(x_{t-1} | x_t, x_0), and that product.
+def posterior_explorer(schedule: NoiseSchedule) -> None:
+    """Display controls for t and the numbers x_0 and x_t. Shows the two Gaussians whose product is
+    the posterior q(x_{t-1} | x_t, x_0), and that product.
     """
-    t = w.IntSlider(value=schedule.T // 2, min=1, max=schedule.T, description="t")
-    x0 = w.FloatSlider(value=1.0, min=-2, max=2, step=0.1, description="x_0")
-    x_t = w.FloatSlider(value=-0.4, min=-2, max=2, step=0.1, description="x_t")
-    curves, text = w.HTML(), w.Label()
-    grid = torch.linspace(-3, 3, 241, dtype=torch.float64)
-
-    def gaussian(mean: float, variance: float, colour: str):
-        variance = max(variance, 1e-4)  # at t = 1 two of them are points: drawn as needles
-        peak = 1 / math.sqrt(2 * math.pi * variance)
-        density = peak * torch.exp(-((grid - mean) ** 2) / (2 * variance))
-        return grid.tolist(), density.tolist(), colour
-
-    def redraw(change=None) -> None:
-        known, noisy = (torch.tensor([s.value], dtype=torch.float64) for s in (x0, x_t))
-        mean, variance = q_posterior(known, noisy, t.value, t.value - 1, schedule)
-        abar, beta = schedule.alphas_cumprod[t.value - 1].item(), schedule.betas[t.value].item()
-        gaussians = [
-            gaussian(math.sqrt(abar) * x0.value, 1 - abar, COLOURS["x0"]),
-            gaussian(x_t.value / math.sqrt(1 - beta), beta / (1 - beta), COLOURS["x_t"]),
-            gaussian(mean.item(), variance, COLOURS["prediction"]),
-        ]
-        text.value = f"x_(t−1) has mean {mean.item():.3f}, standard deviation {variance**0.5:.3f}"
-        title = "given x₀ (blue), given x_t (green), given both (pink)"
-        curves.value = drawing([Axes(title, gaussians, (-3, 3), (0, 2), width=600)], text.value)
-
-    _redraw_on_move(redraw, t, x0, x_t)
-    return w.VBox([w.HBox([t, x0, x_t]), curves, text])
+    abar, t, x = schedule.alphas_cumprod, schedule.T // 2, torch.linspace(-3, 3, 400)
+    before, alpha = abar[t - 1], abar[t] / abar[t - 1]
+    given_x0 = torch.exp(-((x - before.sqrt()) ** 2) / (2 * (1 - before)))
+    given_x_t = torch.exp(-((alpha.sqrt() * x + 0.4) ** 2) / (2 * (1 - alpha)))
+    both = given_x0 * given_x_t
+    curves = {"given $x_0$": given_x0, "given $x_t$": given_x_t, "given both": both / both.max()}
+    colours = dict(zip(curves, (COLOURS[c] for c in ("x0", "x_t", "prediction")), strict=True))
+    panel = {"": {name: (x, y) for name, y in curves.items()}}
+    still = lines(panel, xlabel="$x_{t-1}$", colours=colours, labels="peak", yticks=[])
+    data = {"alphas_cumprod": abar.tolist()}
+    _display("posterior", data, still, "Two Gaussians, and their narrower product between them.")
 
 
-def embedding_explorer() -> w.VBox:
-    """Sliders for t and the size of the time embedding. Shows its entries, and how similar the
-    embeddings of other t are.
+def embedding_explorer() -> None:
+    """Display controls for t and the size of the time embedding. Shows its entries, and how similar
+    the embeddings of other times are.
     """
-    t = w.IntSlider(value=400, min=0, max=999, description="t")
-    dim = w.SelectionSlider(options=[8, 16, 32, 64, 128], value=64, description="entries")
-    curves, text = w.HTML(), w.Label()
-    times = list(range(0, 1000, 4))
-
-    def redraw(change=None) -> None:
-        embed = SinusoidalTimeEmbedding(dim.value)
-        row = embed(torch.tensor([t.value]))[0]
-        similarity = (embed(torch.tensor(times)) @ row / (dim.value / 2)).tolist()
-        first = ", ".join(f"{v:.2f}" for v in row[:4].tolist())
-        text.value = f"t = {t.value}: first entries {first}"
-        entries = (list(range(dim.value)), row.tolist(), COLOURS["x_t"])
-        similarities = (times, similarity, COLOURS["prediction"])
-        mark = (t.value, 1.0, COLOURS["noise"])
-        names = ("sines", "cosines")
-        left = Axes("the row of clocks", [entries], (0, dim.value - 1), (-1, 1), names)
-        title = "similarity of each t to this one"
-        right = Axes(title, [similarities], (0, 1000), (-1, 1), mark=mark)
-        curves.value = drawing([left, right], text.value)
-
-    _redraw_on_move(redraw, t, dim)
-    return w.VBox([w.HBox([t, dim]), curves, text])
+    times = torch.arange(0, 1000, 2)
+    rows = SinusoidalTimeEmbedding(64)(times)
+    curves = {"_": (times, rows @ rows[200] / 32)}
+    colours = {"": COLOURS["prediction"]}
+    still = lines({"similarity of every time to t = 400": curves}, xlabel="time", colours=colours)
+    _display("embedding", {}, still, "Similarity to t = 400: a peak of 1 there, ripples around it.")
 
 
-def trajectory_slider(trajectory: Sequence[tuple[int, Tensor, Tensor]]) -> w.VBox:
-    """A slider along a trajectory of (t, x_t, x̂_0), images f[B,3,S,S]. Shows both at the chosen
-    stop.
+def scrubber(
+    frames: Mapping[str, Sequence[Tensor | Figure]],
+    names: Sequence[str] = ("",),
+    alt: str = "The last of the frames that the slider shows.",
+    most: int = 40,
+) -> None:
+    """Display a slider over stored frames that also plays them. It needs no kernel.
+
+    frames[caption] holds what that frame shows, one entry per name: images f[B,3,S,S] in [-1, 1],
+    or figures. Names are HTML, such as "x<sub>t</sub>". At most `most` frames are stored, evenly
+    spread, and the last one is the still that `alt` describes.
     """
-    last = len(trajectory) - 1
-    stop = w.IntSlider(value=len(trajectory) * 2 // 3, min=0, max=last, description="stop")
-    noisy, guess = (w.Image(format="png") for _ in range(2))
-    text = w.Label()
+    kept = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    stored = [list(frames.items())[k] for k in kept]
+    data = {
+        "frames": [{"caption": text, "images": [*map(_webp, shown)]} for text, shown in stored],
+        "names": names,
+    }
+    last = stored[-1][1]
+    tensors = {" " * k: each for k, each in enumerate(last) if isinstance(each, Tensor)}
+    still = image_rows(tensors) if tensors else last[-1]
+    _display("frames", data, still, alt)
 
-    def redraw(change=None) -> None:
-        t, x, x0 = trajectory[stop.value]
-        noisy.value, guess.value = png_bytes(x, 96), png_bytes(x0, 96)
-        text.value = f"t = {t}: x_t on the left, the guess of x_0 on the right"
 
-    _redraw_on_move(redraw, stop)
-    return w.VBox([stop, text, w.HBox([noisy, guess])])
+def _webp(shown: Tensor | Figure) -> dict[str, Any]:
+    """An image for a page, and how wide it is on the screen."""
+    if isinstance(shown, Figure):
+        image, width = rendered(shown, 2 * DPI), int(shown.get_figwidth() * DPI)
+    else:
+        image = image_grid(to_uint8(shown), columns=len(shown), tile=1)
+        width = len(shown) * (256 if len(shown) == 1 else 128)
+    file = io.BytesIO()
+    image.save(file, format="webp", quality=80)
+    return {"data": base64.b64encode(file.getvalue()).decode(), "width": width}

@@ -40,9 +40,7 @@ mpl.rcParams.update(
         "axes.spines.right": False,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "axes.prop_cycle": cycler(
-            color=[COLOURS[c] for c in ("x0", "x_t", "prediction", "linear")]
-        ),
+        "axes.prop_cycle": cycler(color=[*COLOURS.values()][:4]),
         "grid.alpha": 0.25,
         "lines.linewidth": 2,
         "figure.titlesize": 14,

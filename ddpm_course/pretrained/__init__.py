@@ -1,1 +1,1 @@
-"""Trained weights as files: safetensors beside JSON, and the layout of 🤗 diffusers."""
+"""Trained weights as files: safetensors beside JSON, the layout of 🤗 diffusers, and ONNX."""

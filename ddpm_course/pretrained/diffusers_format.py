@@ -27,7 +27,7 @@ from ddpm_course.pretrained.files import (
     write_text,
 )
 from ddpm_course.schedules import NoiseSchedule
-from ddpm_course.unet import EPS, UNet, network_with, norm_groups
+from ddpm_course.unet import EPS, UNet, network_with, norm_groups, weightless
 
 INDEX, WEIGHTS = "model_index.json", "diffusion_pytorch_model.safetensors"
 CLASS_CONDITIONAL = "class_conditional"
@@ -174,8 +174,7 @@ def _network(path: Path) -> dict[str, Any]:
         "image_size": config["sample_size"],
         **{name: config[name] for name in ("in_channels", "out_channels", "dropout")},
     }
-    with torch.device("meta"):
-        ours = defaults | diffusers_config(UNet(**network))
+    ours = defaults | diffusers_config(weightless(network))
     for name, value in config.items():
         if value != ours.get(name):
             raise _differs(path, name, value, (ours.get(name),))

@@ -56,13 +56,14 @@ def load_pretrained(name_or_folder: Path | str = COURSE) -> Denoiser:
     A folder in the layout of 🤗 diffusers (google/ddpm-*, or made by `ddpm-course export`) opens,
     too. Weights stored in fp16 become float32.
 
-    Raises FileNotFoundError for an unknown name, ValueError for damaged or mismatched files.
+    Raises FileNotFoundError for an unknown name, ValueError for damaged or mismatched files,
+    ModuleNotFoundError for a folder of 🤗 diffusers where that is not installed.
     """
     folder = checkpoint_folder(name_or_folder)
     if (folder / INDEX).is_file():
         return load_diffusers(folder)
     if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
-        known = ", ".join(shipped()) or "none yet"
+        known = ", ".join(shipped())
         raise FileNotFoundError(
             f"{name_or_folder} is neither a folder with {CONFIG} and {MODEL} nor a checkpoint "
             f"shipped with the package ({known})."

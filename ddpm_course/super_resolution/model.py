@@ -5,8 +5,6 @@ upsampled and concatenated with x_t. It estimates E[x_0 | x_t, z] instead of E[x
 cascaded diffusion (Ho et al. 2021, arXiv:2106.15282), noise is added to the low-resolution image,
 and the network is conditioned on the level of this noise. So it also works on the samples of
 another network. Schedule, loss and samplers are the same as without a low-resolution image.
-
-Shapes: small images are f[B,3,H,W] or u8[B,3,H,W], large ones have 4H×4W pixels.
 """
 
 import torch
@@ -30,48 +28,48 @@ STEPS = 10
 """The default number of steps: fine detail needs fewer than a whole image."""
 LARGEST = 512
 """The largest height and width in pixels of an upscaled image."""
-BYTES_PER_PIXEL = 2_100  # of memory per pixel of the large image, measured in float32
+BYTES_PER_PIXEL = 2_100  # of memory per pixel of the upscaled image, measured in float32
 
 
-def upsampled(small: Tensor) -> Tensor:
+def upsampled(low_res: Tensor) -> Tensor:
     """f[B,3,H,W] -> f[B,3,4H,4W] by bicubic interpolation."""
-    return F.interpolate(small, scale_factor=SCALE, mode="bicubic")
+    return F.interpolate(low_res, scale_factor=SCALE, mode="bicubic")
 
 
-def downsampled(large: Tensor) -> Tensor:
+def downsampled(high_res: Tensor) -> Tensor:
     """f[B,3,4H,4W] -> f[B,3,H,W] by bicubic interpolation with antialiasing."""
-    return F.interpolate(large, scale_factor=1 / SCALE, mode="bicubic", antialias=True)
+    return F.interpolate(high_res, scale_factor=1 / SCALE, mode="bicubic", antialias=True)
 
 
 def low_res_conditions(
-    small: Tensor, level: Tensor, noise: Tensor, schedule: NoiseSchedule
+    low_res: Tensor, level: Tensor, noise: Tensor, schedule: NoiseSchedule
 ) -> dict[str, Tensor]:
-    """The network's conditions for small images f[B,3,H,W] in [-1, 1].
+    """The network's conditions for low-resolution images f[B,3,H,W] in [-1, 1].
 
-    `low_res` f[B,3,4H,4W] has the small images, noised to time `level` i64[B] in 0..T and then
+    `low_res` f[B,3,4H,4W] has these images, noised to time `level` i64[B] in 0..T and then
     upsampled; `level` is that time.
     """
-    return {"low_res": upsampled(q_sample(small, level, noise, schedule)), "level": level}
+    return {"low_res": upsampled(q_sample(low_res, level, noise, schedule)), "level": level}
 
 
-def consistent(denoise: Denoise, small: Tensor) -> Denoise:
-    """`denoise`, with each estimate moved towards consistency with the small images f[B,3,H,W].
+def consistent(denoise: Denoise, low_res: Tensor) -> Denoise:
+    """`denoise`, with each estimate moved towards consistency with low_res f[B,3,H,W].
 
-    The difference between the small images and the downsampled estimate is upsampled and added
+    The difference between `low_res` and the downsampled estimate is upsampled and added
     (back-projection, Irani & Peleg 1991). One pass corrects nearly all of the error over large
     areas, and about a quarter of the error between neighbouring pixels, which upsampling blurs.
     """
 
     def corrected(x_t: Tensor, t: int | Tensor) -> Tensor:
         x0 = denoise(x_t, t)
-        return (x0 + upsampled(small - downsampled(x0))).clamp(-1, 1)
+        return (x0 + upsampled(low_res - downsampled(x0))).clamp(-1, 1)
 
     return corrected
 
 
 def upscale(
     denoiser: Denoiser,
-    small: Tensor,
+    low_res: Tensor,
     *,
     level: int = 0,
     steps: int = STEPS,
@@ -83,44 +81,44 @@ def upscale(
 
     Args:
         denoiser: one whose network takes `low_res` and `level`.
-        small: the images u8[N,3,H,W].
-        level: how much noise they get first, 0 to LEVELS. At 0 the large images are kept
-            `consistent` with them. A higher level lets the network correct small images that may
-            be wrong, such as another network's samples.
+        low_res: the images u8[N,3,H,W].
+        level: how much noise they get first, 0 to LEVELS. At 0 the result is kept `consistent`
+            with them. A higher level lets the network correct images that may be wrong, such as
+            another network's samples.
         steps, settings: go to `sample` (sampler, progress, ...).
         seed, first: image k depends on (seed, k) alone, and the images are numbered from `first`.
 
-    Raises ValueError for another kind of network, an unfit `small`, a level out of range, more
+    Raises ValueError for another kind of network, an unfit `low_res`, a level out of range, more
     than LARGEST pixels in height or width, or NaN in the result.
     """
     if not denoiser.net.config["has_level"]:
         raise ValueError("This network takes no low-resolution image: use an upscaler.")
-    if not 0 <= level <= min(LEVELS, denoiser.schedule.T):
+    most = min(LEVELS, denoiser.schedule.T)
+    if not 0 <= level <= most:
+        raise ValueError(f"The level runs from 0 to {most}, not {level}.")
+    if (
+        low_res.dtype != torch.uint8
+        or low_res.ndim != 4
+        or 0 in low_res.shape
+        or low_res.shape[1] != 3
+    ):
         raise ValueError(
-            f"The level runs from 0 to {min(LEVELS, denoiser.schedule.T)}, not {level}."
+            f"Low-resolution images are u8[N,3,H,W], not {low_res.dtype} of shape "
+            f"{tuple(low_res.shape)}."
         )
-    if small.dtype != torch.uint8 or small.ndim != 4 or small.shape[1] != 3 or not small.numel():
-        raise ValueError(
-            f"Small images are u8[N,3,H,W], not {small.dtype} of shape {tuple(small.shape)}."
-        )
-    N, _, height, width = small.shape
+    N, _, height, width = low_res.shape
     refuse_larger(height, width)
     device = denoiser.device
-    multiple = max(1, 2 ** (len(denoiser.net.config["channels"]) - 1) // SCALE)
-    margins = (
-        0,
-        -width % multiple,
-        0,
-        -height % multiple,
-    )  # to a multiple of its stride
-    x = F.pad(to_unit(small).to(device), margins, mode="replicate")
+    stride = max(1, 2 ** (len(denoiser.net.config["channels"]) - 1) // SCALE)
+    margins = (0, -width % stride, 0, -height % stride)  # the network takes multiples of its stride
+    x = F.pad(to_unit(low_res).to(device), margins, mode="replicate")
     noise = randn_like(x, image_generators(seed, N, (DOUBT,), device, first))
     levels = torch.full((N,), level, device=device)
-    inputs = low_res_conditions(x, levels, noise, denoiser.schedule)
-    denoise = denoiser.bind(**inputs)
-    large = sample(
+    cond = low_res_conditions(x, levels, noise, denoiser.schedule)
+    denoise = denoiser.bind(**cond)
+    high_res = sample(
         denoise if level else consistent(denoise, x),
-        inputs["low_res"].shape,
+        cond["low_res"].shape,
         denoiser.schedule,
         steps=steps,
         seed=seed,
@@ -129,7 +127,7 @@ def upscale(
         device=device,
         **settings,
     )
-    return to_uint8(large).cpu()[..., : SCALE * height, : SCALE * width]
+    return to_uint8(high_res).cpu()[..., : SCALE * height, : SCALE * width]
 
 
 def refuse_larger(height: int, width: int) -> None:

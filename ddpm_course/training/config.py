@@ -1,5 +1,6 @@
 """The settings of a training run, and the learning rate that they give each step."""
 
+import math
 from dataclasses import asdict, dataclass
 
 MAY_CHANGE_ON_RESUME = {
@@ -13,14 +14,13 @@ MAY_CHANGE_ON_RESUME = {
     "checkpoint_every",
 }
 """Settings that a resumed run may change: none of them changes a random draw, except dropout's."""
+MOST = 10**9
+"""Steps or images: more than any run has, and few enough for every integer of PyTorch."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything about a training run except the network and the data.
-
-    Raises ValueError for a setting out of range.
-    """
+    """Everything about a training run except the network and the data. `train` checks it."""
 
     steps: int = 1000
     """Optimiser steps in the whole run."""
@@ -60,20 +60,18 @@ class TrainConfig:
     checkpoint_every: int = 500
     """Steps between two checkpoints."""
 
-    def __post_init__(self):
-        for name in ("steps", "batch_size", "accumulate", "log_every", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-        for name in ("warmup_steps", "decay_steps", "seed"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}.")
+    def check(self) -> None:
+        """Raise ValueError for a setting out of range, or for settings that do not fit together."""
+        check_range(self, 1, MOST, "steps", "batch_size", "accumulate")
+        check_range(self, 1, MOST, "log_every", "checkpoint_every")
+        check_range(self, 0, MOST, "warmup_steps", "decay_steps")
+        check_range(self, 0, 2**64 - 1, "seed")  # all that torch.manual_seed takes
+        check_range(self, 0, 1, "label_dropout")
         for name in ("learning_rate", "grad_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
-        if not 0 <= self.label_dropout <= 1:
-            raise ValueError(f"label_dropout lies between 0 and 1, not {self.label_dropout}.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0 and finite, not {getattr(self, name)}.")
         if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay lies between 0 and 1, not {self.ema_decay}.")
+            raise ValueError(f"ema_decay must be at least 0 and below 1, not {self.ema_decay}.")
         if self.decay_steps and self.warmup_steps + self.decay_steps > self.steps:
             raise ValueError(
                 f"{self.warmup_steps} warm-up steps and {self.decay_steps} decay steps do not fit "
@@ -100,6 +98,13 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     warm_up = (step + 1) / max(config.warmup_steps, 1)
     decay = (config.steps - step) / max(config.decay_steps, 1)
     return config.learning_rate * min(1.0, warm_up, decay)
+
+
+def check_range(settings: object, low: int, high: int, *names: str) -> None:
+    """Raise ValueError for a setting that is not a number from `low` to `high`."""
+    for name in names:
+        if not low <= (value := getattr(settings, name)) <= high:
+            raise ValueError(f"{name} must lie between {low} and {high}, not {value}.")
 
 
 def check_precision(name: str) -> None:

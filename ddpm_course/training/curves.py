@@ -21,7 +21,19 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of the file, or none if there is no file."""
     if not path.is_file():
         return []
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def read_column(path: Path, name: str) -> list[float]:
+    """The values of one column, or none if there is no file.
+
+    Raises ValueError for a file without that column, or with something else than numbers in it.
+    """
+    try:
+        return [float(row[name]) for row in read_rows(path)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} has no numbers under {name}: restore or remove it.") from error
 
 
 def drop_rows_after(path: Path, step: int) -> None:

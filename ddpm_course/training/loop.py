@@ -147,6 +147,7 @@ def train(
     FloatingPointError if the loss is no longer finite or has exploded; MemoryError if a batch does
     not fit.
     """
+    config.check()
     if config.batch_size % (processes() * config.accumulate):
         raise ValueError(
             f"A batch of {config.batch_size} cannot be split equally over {processes()} processes "
@@ -167,7 +168,8 @@ def train(
         meter = Meter()
         try:
             for step in range(done, config.steps):
-                # A step and its save happen as a whole or not at all.
+                # An interrupt waits, so a step and its save happen as a whole or not at all. Where
+                # memory runs out, the optimiser may be half-way: the last checkpoint is what stays.
                 with interrupts_held_back(), enough_memory(TOO_LARGE):
                     loss, norm = training_step(learner, optimizer, batch(step), step, config)
                     ema.update(denoiser)
@@ -185,7 +187,7 @@ def train(
                 if report:
                     yield state
                     meter = Meter()  # so that the speed leaves out what the caller did
-        except (KeyboardInterrupt, GeneratorExit, MemoryError):
+        except (KeyboardInterrupt, GeneratorExit):
             with interrupts_held_back():
                 if done > run_folder.step:
                     meter.stop_if_diverged(done, run_folder.step)
@@ -222,6 +224,6 @@ class Meter:
             return
         kept = f"The checkpoint of step {saved} is kept" if saved else "No checkpoint was saved yet"
         raise FloatingPointError(
-            f"The loss is {loss:.3g} at step {step}, past saving. {kept}; try a lower "
-            "--learning-rate, a longer --warmup-steps or --precision fp32."
+            f"The loss is {loss:.3g} at step {step}, past saving. {kept}; start "
+            "again with a lower --learning-rate, more --warmup-steps or --precision fp32."
         )

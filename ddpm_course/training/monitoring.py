@@ -7,16 +7,15 @@ from torch import Tensor
 
 from ddpm_course.data.grids import image_grid, save_image
 from ddpm_course.data.images import ImageData, to_uint8
-from ddpm_course.evaluation.denoising import LOG_SNRS, times_of, x0_error
+from ddpm_course.evaluation.denoising import x0_error
 from ddpm_course.pretrained.weights import save_pretrained
 from ddpm_course.samplers import sample
-from ddpm_course.schedules import NoiseSchedule
-from ddpm_course.training.curves import append_row, drop_rows_after, read_rows
+from ddpm_course.training.curves import append_row, drop_rows_after, read_column
 from ddpm_course.training.loop import TrainState
-from ddpm_course.training.run_folder import interrupts_held_back
+from ddpm_course.training.run_folder import BEST, SAMPLES, interrupts_held_back
 from ddpm_course.training.speed import autocast
 
-CURVE, BEST = "held_out.csv", "best"
+CURVE = "held_out.csv"
 
 WithConditions = tuple[ImageData, dict[str, Tensor]]
 """Images, and the network's conditions with one row per image."""
@@ -38,7 +37,7 @@ def draw_samples(state: TrainState, out: Path, precision: str, cond: dict[str, T
             steps=min(25, schedule.T),
             device=device,
         )
-    save_image(out / "samples" / f"step_{state.step:06d}.png", image_grid(to_uint8(x)))
+    save_image(out / SAMPLES / f"step_{state.step:06d}.png", image_grid(to_uint8(x)))
 
 
 class HeldOut:
@@ -50,26 +49,14 @@ class HeldOut:
     Args:
         out: the folder of the run.
         settings: the settings of the run, a JSON record.
-        schedule: the noise schedule of the run.
         images: the images to measure on, with the conditions that the network needs.
         done: the step that the run is resumed from. Later rows of held_out.csv are dropped.
-
-    Raises ValueError for a schedule without times at the log-SNRs of `x0_error`.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        settings: dict,
-        schedule: NoiseSchedule,
-        images: WithConditions,
-        done: int,
-    ):
+    def __init__(self, out: Path, settings: dict, images: WithConditions, done: int):
         self.out, self.settings, self.images = out, settings, images
-        times_of(LOG_SNRS, schedule)
         drop_rows_after(out / CURVE, done)
-        errors = [float(row["x0_error"]) for row in read_rows(out / CURVE)]
-        self.best = min(errors, default=math.inf)
+        self.best = min(read_column(out / CURVE, "x0_error"), default=math.inf)
 
     def measure(self, state: TrainState) -> float:
         """The mean error over all log-SNRs. Adds it to held_out.csv, and saves the weights if it

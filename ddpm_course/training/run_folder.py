@@ -7,9 +7,10 @@ training_state.safetensors   everything that resuming needs, and nothing else re
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -25,7 +26,10 @@ from ddpm_course.training.distributed import rank
 from ddpm_course.training.ema import EMA
 
 STATE, METRICS, LOCK = "training_state.safetensors", "metrics.csv", ".lock"
-FILES = (STATE, METRICS, CONFIG, MODEL)
+SAMPLES, BEST = "samples", "best"
+INTERRUPTS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != "win32":
+    INTERRUPTS.append(signal.SIGHUP)  # of a terminal that was closed
 
 
 class RunFolder:
@@ -85,7 +89,7 @@ class RunFolder:
         """Write weights and state, each atomically.
 
         The state comes last, since a run whose state is at its last step is never resumed. In a new
-        run it comes first: until config.json is beside it, the run may be started again.
+        run it comes first: a folder that has only weights is refused to a run.
         """
         self.step = step
         if self.folder is None or not self.writes:
@@ -116,14 +120,15 @@ class RunFolder:
                 f"The run in {self.folder} was started with another {' and '.join(differing)}: "
                 "resume with the same settings, or start a new run in another folder."
             )
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "ema": {}, "optimizer": {}}
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            names = [name for name in tensors if name.startswith(prefix)]
+            return {name.removeprefix(prefix): tensors[name] for name in names}
+
         try:
-            for name, tensor in tensors.items():
-                part, key = name.split(".", 1)
-                parts[part][key] = tensor
-            self.denoiser.net.load_state_dict(parts["network"])
-            self.ema.model.net.load_state_dict(parts["ema"])
-            self._load_optimizer(parts["optimizer"])
+            self.denoiser.net.load_state_dict(part("network."))
+            self.ema.model.net.load_state_dict(part("ema."))
+            self._load_optimizer(part("optimizer."))
         except (RuntimeError, LookupError, ValueError) as error:
             raise ValueError(
                 f"The state in {self.folder} belongs to another network: resume with the "
@@ -145,13 +150,21 @@ class RunFolder:
 
 
 def refuse_to_overwrite(folder: Path) -> None:
-    """Raise ValueError if the folder already holds a run, or weights."""
-    found = {name for name in FILES if (folder / name).exists()}
-    # A run that was killed during its first save has a state of step 0 and no config.json yet.
-    # Nothing is lost by starting it again.
-    unborn = STATE in found and not {CONFIG, METRICS} & found and steps_done(folder) == 0
-    if found and not unborn:
+    """Raise ValueError if the folder already holds weights, or a run that has something to lose.
+
+    A run without metrics whose state is at step 0 was stopped before its first step was complete,
+    and may be started again.
+    """
+    found = [name for name in (CONFIG, MODEL, METRICS, STATE) if (folder / name).exists()]
+    if found and STATE not in found:
+        raise ValueError(f"{folder} already holds {' and '.join(found)}: name another folder.")
+    if METRICS in found or steps_done(folder) > 0:
         raise ValueError(f"{folder} already holds a run: resume it (--resume), or name another.")
+
+
+def missing(folder: Path) -> str:
+    """The name of a file without which the run in the folder cannot be resumed; "" if it can."""
+    return next((name for name in (CONFIG, STATE) if not (folder / name).is_file()), "")
 
 
 def steps_done(folder: Path | str) -> int:
@@ -177,14 +190,14 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Keep other processes out of the run in `folder`, which is created if it is missing.
 
     The lock ends with the process, however that ends. Half-written files that a killed process
-    left behind are removed. This process may take the lock again inside the block, as a caller
-    does that writes records of its own. Raises ValueError if another process trains there.
+    left behind are removed. Raises ValueError if another process trains there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / LOCK, timeout=0, thread_local=False, is_singleton=True):
-            for stale in (path for name in FILES for path in folder.glob(f".{name}.*.tmp*")):
-                stale.unlink(missing_ok=True)
+        with FileLock(folder / LOCK, timeout=0, thread_local=False):
+            for place in (folder, folder / SAMPLES, folder / BEST):
+                for stale in place.glob(".*.tmp*"):
+                    stale.unlink(missing_ok=True)
             yield
     except Timeout as error:
         raise ValueError(
@@ -194,19 +207,29 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def interrupts_held_back() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM until the end of the block, so that no half step is saved.
+    """Hold back Ctrl-C, SIGTERM and SIGHUP until the end of the block, so that no half step is
+    saved. A line on stderr acknowledges them at once.
 
     Outside the main thread, where no signal arrives, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals, arrived = (signal.SIGINT, signal.SIGTERM), list[int]()
-    handlers = [signal.signal(name, lambda number, _: arrived.append(number)) for name in signals]
+    arrived: list[int] = []
+
+    def hold(number: int, frame: object) -> None:
+        arrived.append(number)
+        with suppress(OSError):  # the terminal may be gone
+            print("\nStopping as soon as this step is complete.", file=sys.stderr, flush=True)
+
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTS}
+    heeded = [number for number in INTERRUPTS if handlers[number] != signal.SIG_IGN]
+    for number in heeded:
+        signal.signal(number, hold)
     try:
         yield
     finally:
-        for name, handler in zip(signals, handlers, strict=True):
-            signal.signal(name, handler)
+        for number in heeded:
+            signal.signal(number, handlers[number])
     if arrived:
         signal.raise_signal(arrived[0])

@@ -11,7 +11,7 @@ from typeguard import TypeCheckError, check_type
 
 from ddpm_course.presets import PRESETS
 from ddpm_course.training import config
-from ddpm_course.training.config import TrainConfig
+from ddpm_course.training.config import MOST, TrainConfig, check_range
 
 DataName = Literal["flowers102", "flowers102-all", "folder", "folder-all", "starter", "synthetic"]
 PresetName = Literal["tiny", "light", "small", "base", "large", "upscaler"]
@@ -19,11 +19,6 @@ Prediction = Literal["eps", "x0", "v"]
 ScheduleName = Literal["linear", "cosine", "sigmoid"]
 TrackerName = Literal["tensorboard", "wandb"]
 
-MAY_CHANGE_ON_RESUME = {
-    *config.MAY_CHANGE_ON_RESUME,
-    *("data_root", "device", "held_out_every", "sample_every", "track"),
-}
-"""None of these changes a random draw, except dropout's."""
 FROM_WEIGHTS = {"preset", "prediction", "schedule", "timesteps", "beta_start", "beta_end"}
 """What a fine-tuned model shares with the weights that it started from."""
 
@@ -43,7 +38,7 @@ class NetworkSettings:
 
     preset: PresetName = "tiny"
     """Size of the network. Millions of parameters and image size: tiny 1.6, 32; light 4.5, 64;
-    small 12, 64; base 36, 64; large 63, 64; upscaler 2.1, crops of 56 to 224."""
+    small 12, 64; base 36, 64; large 63, 64; upscaler 2.1, crops of 64."""
     init_from: str | None = None
     """Start from pretrained weights: the folder of a run or the name of a shipped checkpoint.
     Network, prediction and noise schedule are then those of the weights."""
@@ -57,23 +52,10 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
-class TrainingSettings(TrainConfig):
-    """How the network is trained. By default batch size and learning rate suit the preset."""
+class RecordSettings:
+    """Where the run is computed, and what is recorded on the way."""
 
     device: str = "auto"  # auto, cpu, cuda or mps.
-
-    def __post_init__(self):
-        """Checks nothing yet: the batch size may still be waiting for the preset's."""
-
-    def config(self) -> TrainConfig:
-        """The settings of the training loop. Raises ValueError for values that do not fit."""
-        return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
-
-
-@dataclass(frozen=True)
-class RecordSettings:
-    """What is recorded on the way."""
-
     sample_every: int = 100  # Steps between two sample grids.
     held_out_every: int = 0
     """Steps between two errors on held-out images, which also keep the best weights; 0: never."""
@@ -86,8 +68,21 @@ class RunSettings:
 
     data: DataSettings = field(default_factory=DataSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    training: TrainingSettings = field(default_factory=TrainingSettings)
+    training: TrainConfig = field(default_factory=TrainConfig)
     records: RecordSettings = field(default_factory=RecordSettings)
+
+    def check(self) -> None:
+        """Raise ValueError for a setting out of range, or for settings that do not fit together."""
+        self.training.check()
+        check_range(self.network, 1, 10**6, "timesteps")
+        check_range(self.network, 0, 1, "dropout")
+        check_range(self.records, 1, MOST, "sample_every")
+        check_range(self.records, 0, MOST, "held_out_every")
+        betas = (self.network.beta_start, self.network.beta_end)
+        if self.network.schedule != "linear" and betas != (None, None):
+            raise ValueError("--beta-start and --beta-end belong to --schedule linear.")
+        if self.network.conditional and self.data.data in ("folder", "folder-all"):
+            raise ValueError("The images of a folder have no labels: leave --conditional out.")
 
     def record(self) -> dict[str, Any]:
         """The settings as one flat dict, which JSON can hold."""
@@ -121,5 +116,10 @@ def preset_settings(preset: PresetName = "tiny") -> RunSettings:
     return RunSettings(
         DataSettings(image_size=chosen.network["image_size"]),
         NetworkSettings(preset=preset),
-        TrainingSettings(batch_size=chosen.batch_size, learning_rate=chosen.learning_rate),
+        TrainConfig(batch_size=chosen.batch_size, learning_rate=chosen.learning_rate),
     )
+
+
+MAY_CHANGE_ON_RESUME = (
+    config.MAY_CHANGE_ON_RESUME | {"data_root"} | {f.name for f in fields(RecordSettings)}
+)

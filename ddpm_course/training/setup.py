@@ -1,9 +1,7 @@
 """From the settings of a training run to what they mean: data, network and device."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,24 +15,24 @@ from ddpm_course.data.subsets import spread
 from ddpm_course.diffusion import Denoiser
 from ddpm_course.evaluation.denoising import LOG_SNRS, times_of
 from ddpm_course.presets import PRESETS
-from ddpm_course.pretrained.files import digest, read_json
+from ddpm_course.pretrained.files import read_json
 from ddpm_course.pretrained.weights import CONFIG, checkpoint_folder, load_pretrained
 from ddpm_course.schedules import SCHEDULES, NoiseSchedule
 from ddpm_course.super_resolution.crops import middle_crops, pair_batches, refuse_crops
 from ddpm_course.super_resolution.pairs import load_pairs, refuse_unknown
 from ddpm_course.training.batches import image_batches
-from ddpm_course.training.config import TrainConfig
 from ddpm_course.training.distributed import first_process_first, join_processes
 from ddpm_course.training.monitoring import WithConditions
-from ddpm_course.training.run_folder import STATE
+from ddpm_course.training.run_folder import SAMPLES, STATE, missing
 from ddpm_course.training.settings import (
     FROM_WEIGHTS,
+    DataSettings,
     NetworkSettings,
     RunSettings,
     preset_settings,
 )
 from ddpm_course.training.tracking import check_tracker
-from ddpm_course.unet import UNet
+from ddpm_course.unet import UNet, weightless
 
 MEASURED = 256  # held-out images: enough to rank two states of a run, and a second on a GPU
 
@@ -44,14 +42,11 @@ def stored_settings(folder: Path) -> RunSettings:
 
     Raises ValueError if there is no run to resume, or if a setting has the wrong type.
     """
-    for name in (CONFIG, STATE):
-        if not (folder / name).is_file():
-            raise ValueError(
-                f"{folder} holds no run to resume, for lack of a {name}: start one without "
-                "--resume, in a folder that is empty or new."
-            )
-    if not isinstance(read_json(folder / CONFIG).get("run", {}), dict):
-        raise ValueError(f"{folder / CONFIG} holds no settings of a run: restore it from a copy.")
+    if name := missing(folder):
+        raise ValueError(
+            f"{folder} holds no run to resume, for lack of a {name}: start one without --resume, "
+            "in a folder that is empty or new."
+        )
     return RunSettings.from_record(stored_record(folder), folder / CONFIG)
 
 
@@ -62,7 +57,7 @@ def settings_for_weights(name_or_folder: str) -> RunSettings:
     preset that their config.json names. Raises as `load_pretrained` does.
     """
     weights, folder = load_pretrained(name_or_folder), checkpoint_folder(name_or_folder)
-    record = stored_record(folder)
+    record = stored_record(folder) if (folder / CONFIG).is_file() else {}
     shared = {name: record[name] for name in FROM_WEIGHTS if name in record}
     shared |= {"prediction": weights.prediction, "timesteps": weights.schedule.T}
     shared |= {"init_from": str(name_or_folder), "dropout": weights.net.config["dropout"]}
@@ -73,10 +68,11 @@ def settings_for_weights(name_or_folder: str) -> RunSettings:
 
 
 def stored_record(folder: Path) -> dict:
-    """The record of a run in the folder's config.json; empty where there is none."""
-    path = folder / CONFIG
-    record = read_json(path).get("run") if path.is_file() else None
-    return record if isinstance(record, dict) else {}
+    """The record of a run in the folder's config.json. Raises ValueError if it is damaged."""
+    record = read_json(folder / CONFIG).get("run", {})
+    if not isinstance(record, dict):
+        raise ValueError(f"{folder / CONFIG} holds no settings of a run: restore it from a copy.")
+    return record
 
 
 class Setup(NamedTuple):
@@ -84,71 +80,90 @@ class Setup(NamedTuple):
 
     denoiser: Denoiser
     batches: Batches
-    config: TrainConfig
-    images: int
-    """Number of training images."""
-    sha256: str
-    """Digest of those images."""
-    held_out: Callable[[], WithConditions]
-    """Loads images that are kept out of training; raises ValueError where there are none."""
-    shown: dict[str, Tensor]
-    """Conditions for the sample grids."""
+    images: Tensor
+    """The training images u8[N,3,H,W]."""
+    held_out: WithConditions | None
+    """Images that are kept out of training, with their conditions; None if nothing needs them."""
 
 
 def prepare(settings: RunSettings, weights: Denoiser | None = None) -> Setup:
     """Everything that a run needs. With `weights`, it starts from them, on their noise schedule.
 
-    What can be checked at once is checked before any data is read or downloaded. Raises
+    Whatever can be checked without the images is checked before they are read or downloaded. Raises
     ValueError for settings that do not fit, OSError where data is missing.
     """
-    config = settings.training.config()
-    for name, least in (("sample_every", 1), ("held_out_every", 0)):
-        if (value := getattr(settings.records, name)) < least:
-            raise ValueError(f"{name} must be {least} or more, not {value}.")
+    settings.check()
     check_tracker(settings.records.track)
-    device = pick_device(settings.training.device)
+    device = pick_device(settings.records.device)
     name, root, size = settings.data.data, settings.data.data_root, settings.data.image_size
-    chosen, conditional = settings.network, settings.network.conditional
-    schedule = weights.schedule if weights else _schedule(chosen)
-    network = weights.net.config if weights else PRESETS[chosen.preset].network
-    network = network | {"dropout": chosen.dropout, "image_size": size, "num_classes": None}
-    Denoiser(UNet(**network), schedule, chosen.prediction)
-    if settings.records.held_out_every > 0:
+    config, conditional = settings.training, settings.network.conditional
+    measures = settings.records.held_out_every > 0
+
+    schedule = weights.schedule if weights else _schedule(settings.network)
+    network = weights.net.config if weights else PRESETS[settings.network.preset].network
+    changes = {"dropout": settings.network.dropout, "image_size": size, "num_classes": None}
+    network = {"has_level": False, **network, **changes}
+    # This raises for what does not fit, before any image is read.
+    Denoiser(weightless(network), schedule, settings.network.prediction)
+    if measures:
         times_of(LOG_SNRS, schedule)
-    enlarges = network.get("has_level", False)
-    if enlarges and conditional:
-        raise ValueError("--conditional belongs to networks that draw: the upscaler has no labels.")
-    if enlarges:
+    if network["has_level"]:
+        if conditional:
+            raise ValueError("--conditional is not for an upscaler, which knows no labels.")
         refuse_unknown(name)
         refuse_crops(size, schedule)
 
-    shown: dict[str, Tensor] = {}
+    kept: WithConditions | None = None
     with first_process_first():
         if name.startswith("flowers102"):
             download_flowers102(root)
-        if enlarges:
+        if network["has_level"]:
             pairs, others = load_pairs(name, root)
-            images = pairs.large
+            images, kept = pairs.high_res, middle_crops(others, size, MEASURED)
             batches = pair_batches(
                 pairs, schedule, size, batch_size=config.batch_size, seed=config.seed,
                 flip=config.flip, device=device,
             )  # fmt: skip
-            kept = partial(middle_crops, others, size, MEASURED)
-            _, shown = middle_crops(others, size, 16)
         else:
+            if measures:  # first, since a data set without such images is refused unread
+                kept = spread(held_out(name, root, size), MEASURED), {}
             data = load_data(name, root, size)
             images = data.images
             batches = image_batches(data, config, conditional=conditional, device=device)
-            kept = partial(_spread_held_out, name, root, size)
-            if conditional:
-                network["num_classes"] = data.num_classes
+            network["num_classes"] = data.num_classes if conditional else None
+
     torch.manual_seed(config.seed)
-    denoiser = Denoiser(UNet(**network), schedule, chosen.prediction)
+    denoiser = Denoiser(UNet(**network), schedule, settings.network.prediction)
     if weights:
         denoiser.clip = weights.clip
         start_from(denoiser.net, weights.net)
-    sha256 = digest({"images": images})
-    return Setup(denoiser.to(device), batches, config, len(images), sha256, kept, shown)
+    return Setup(denoiser.to(device), batches, images, kept)
+
+
+def refuse_runs_among_images(folder: Path, data: DataSettings) -> None:
+    """Raise ValueError if a run would learn from sample grids: its own, as it writes them into
+    `folder`, or those of another run that lies among the images.
+    """
+    root = Path(data.data_root)
+    if data.data not in ("folder", "folder-all") or not root.is_dir():
+        return
+    samples = folder.absolute() / SAMPLES
+    own = any(place.exists() and place.samefile(root) for place in (samples, *samples.parents))
+    for run in [folder] if own else [state.parent for state in root.rglob(STATE)]:
+        raise ValueError(
+            f"The run {run} lies among the images in {root}, and its sample grids would be taken "
+            "for some of them: keep images and runs in separate folders."
+        )
+
+
+def ends_in_noise(schedule: NoiseSchedule, size: int) -> bool:
+    """Whether x_T looks like the pure noise that sampling starts from.
+
+    The mean over size×size pixels of √ᾱ_T x_0 must not stand out from that of the noise, whose
+    standard deviation is 1/size. Otherwise the network learns to read the brightness of an image
+    off x_T, where sampling has none to read (Lin et al. 2024).
+    """
+    return float(schedule.sqrt_alphas_cumprod[-1]) * size <= 1
 
 
 def start_from(net: UNet, pretrained: UNet) -> None:
@@ -169,15 +184,9 @@ def start_from(net: UNet, pretrained: UNet) -> None:
     net.load_state_dict(state)
 
 
-def _spread_held_out(name: str, root: str, size: int) -> WithConditions:
-    return spread(held_out(name, root, size), MEASURED), {}
-
-
 def _schedule(settings: NetworkSettings) -> NoiseSchedule:
-    ends = {name: getattr(settings, name) for name in ("beta_start", "beta_end")}
+    ends = {"beta_start": settings.beta_start, "beta_end": settings.beta_end}
     ends = {name: beta for name, beta in ends.items() if beta is not None}
-    if ends and settings.schedule != "linear":
-        raise ValueError("--beta-start and --beta-end belong to --schedule linear.")
     return SCHEDULES[settings.schedule](settings.timesteps, **ends)
 
 

@@ -23,7 +23,8 @@ def prepare_network(net: nn.Module, config: TrainConfig, device: torch.device) -
     if cuda if config.channels_last is None else config.channels_last:
         # cuDNN's fast bfloat16 convolutions read channels last; the activations follow the weights.
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if (cuda and _triton_supports(device)) if config.compile is None else config.compile:
+    triton = cuda and torch.cuda.get_device_capability(device) >= (7, 0)
+    if triton if config.compile is None else config.compile:
         # Fuses GroupNorm, SiLU and sums into single passes over memory. It is worth its minute of
         # compiling on a GPU; a CPU gains little.
         net.compile()
@@ -55,21 +56,14 @@ def make_optimizer(net: nn.Module, device: torch.device) -> torch.optim.Optimize
 
 @contextmanager
 def enough_memory(advice: str) -> Iterator[None]:
-    """Turn PyTorch's many errors of running out of memory into one MemoryError with advice."""
+    """Turn PyTorch's many errors of running out of memory into one MemoryError with advice.
+
+    Only their messages tell them apart: CUDA, its libraries, MPS and the CPU each have their own.
+    """
+    phrases = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
     try:
         yield
     except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryError(f"Out of memory: {advice}.") from error
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has an error class for it. CUDA's libraries, MPS and the CPU only have a message."""
-    message = str(error).lower()
-    phrases = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
-    return isinstance(error, torch.OutOfMemoryError) or any(p in message for p in phrases)
-
-
-def _triton_supports(device: torch.device) -> bool:
-    return torch.cuda.get_device_capability(device) >= (7, 0)
+        if any(phrase in str(error).lower() for phrase in phrases):
+            raise MemoryError(f"Out of memory: {advice}.") from error
+        raise

@@ -1,9 +1,11 @@
 """Where the curves of a run can be watched: TensorBoard or Weights & Biases.
 
-Both are imported only when a tracker is opened, since they take seconds to import.
+Both are imported only when they are used, since they take seconds to import.
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -34,9 +36,10 @@ class WeightsAndBiases:
 
         # The id is made from the folder, so a resumed run continues the same curves.
         name = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:12]
-        self.run = wandb.init(
-            project="ddpm_course", dir=folder, name=folder.name, id=name, resume="allow"
-        )
+        with _in_one_sentence():
+            self.run = wandb.init(
+                project="ddpm_course", dir=folder, name=folder.name, id=name, resume="allow"
+            )
 
     def log(self, metrics: dict[str, float], step: int) -> None:
         self.run.log(metrics, step=step)
@@ -49,23 +52,34 @@ TRACKERS: dict[str, type[TensorBoard | WeightsAndBiases]] = {
     "tensorboard": TensorBoard,
     "wandb": WeightsAndBiases,
 }
+"""Each is made from a run's folder and the steps that a resumed run has behind it."""
 
 
 def check_tracker(name: str) -> None:
-    """Raise ValueError unless `name` is one of `TRACKERS` and is installed."""
-    if name not in TRACKERS:
-        raise ValueError(f"Unknown tracker {name!r}: choose one of {', '.join(TRACKERS)}.")
-    if name == "wandb" and find_spec("wandb") is None:
-        raise ValueError(
-            'Weights & Biases is not installed: add it with `pip install -e ".[wandb]"`, or leave '
-            "--track out."
-        )
+    """Raise ValueError unless the tracker of that name in `TRACKERS` can be used now.
 
-
-def open_tracker(name: str, folder: Path, done: int = 0) -> TensorBoard | WeightsAndBiases:
-    """A tracker that keeps its files in the run's folder, with `log(metrics, step)` and `finish()`.
-
-    `done` is the number of steps that a resumed run has behind it. Raises as `check_tracker` does.
+    Weights & Biases must be installed and, unless WANDB_MODE is offline, accept the user's key.
     """
-    check_tracker(name)
-    return TRACKERS[name](folder, done)
+    if name == "wandb":
+        if find_spec("wandb") is None:
+            raise ValueError(
+                'Weights & Biases is not installed: add it with `pip install -e ".[wandb]"`, or '
+                "leave --track out."
+            )
+        with _in_one_sentence():
+            import wandb
+
+            wandb.login()  # asks for a key in a terminal
+
+
+@contextmanager
+def _in_one_sentence() -> Iterator[None]:
+    """Turn whatever goes wrong with key, network or settings of wandb into a ValueError."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(
+            f"Weights & Biases cannot be used ({reason[:120].rstrip('.')}): set WANDB_MODE=offline "
+            "to keep the curves in the run's folder, or leave --track out."
+        ) from error

@@ -9,15 +9,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
 
 import pytest
 import torch
 from playwright.sync_api import expect
 from run_notebooks import FOLDER, PATHS
 
-from ddpm_course.lab.explorer import explorer_page
-from ddpm_course.lab.panels import describe
+from ddpm_course.diffusion import q_posterior
+from ddpm_course.lab import panels
+from ddpm_course.layers import SinusoidalTimeEmbedding
 from ddpm_course.schedules import SCHEDULES, linear_schedule
 
 # JupyterLab calls a kernel idle before it is connected, and running cells then opens a dialog.
@@ -31,6 +31,8 @@ ERRORS = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
   .flatMap(cell => cell.toJSON().outputs ?? [])
   .filter(output => output.output_type === 'error').map(output => output.evalue)"""
 
+DARK = "{theme: 'JupyterLab Dark'}"
+
 # JupyterLab hides cells far from the window, and Playwright can't scroll to what is hidden.
 SCROLL = """async label => {
   const notebook = window.jupyterapp.shell.currentWidget.content;
@@ -39,9 +41,11 @@ SCROLL = """async label => {
   await notebook.scrollToItem(notebook.widgets.findIndex(has));
 }"""
 
-SHOWN = """() => [document.querySelector('img.widget-image').getAttribute('src'),
-  document.querySelector('.widget-html svg').innerHTML]"""
-BOTH_CHANGED = f"before => ({SHOWN})().every((shown, k) => shown !== before[k])"
+SCROLL_TO_PANEL = """async () => {
+  const notebook = window.jupyterapp.shell.currentWidget.content;
+  const has = cell => cell.node.querySelector('iframe.lab-panel');
+  await notebook.scrollToItem(notebook.widgets.findIndex(has));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -121,73 +125,97 @@ def screenshot(page, name):
         page.screenshot(path=f"{folder}/{name}.png")
 
 
-@contextmanager
-def redrawing(page):
-    """Afterwards image and curves are new. The kernel answers some time after a slider moves."""
-    before = page.evaluate(SHOWN)
-    yield
-    page.wait_for_function(BOTH_CHANGED, arg=before, timeout=15_000)
+FLOWER = torch.linspace(-1, 1, 3 * 32 * 32).view(3, 32, 32)
 
 
-def test_schedule_explorer(page, lab):
-    """Notebook 01: every control changes the image, the curves and the text."""
+def test_schedule_explorer_in_jupyterlab(page, lab):
+    """Notebook 01: the panel is whole, follows the theme, and hears the keyboard and the mouse."""
     open_and_run(page, lab, "01_forward_noising.ipynb")
-    beta_end, t, T = (slider(page, name) for name in ("β_T", "t", "T"))
-    text = page.locator(".widget-label", has_text="SNR =")
-    readouts = [control.locator(".widget-readout") for control in (beta_end, t, T)]
-    expect(readouts[0]).to_have_text("0.020")
-    expect(text).to_contain_text("x_T keeps 17 % of x_0")
+    page.evaluate(SCROLL_TO_PANEL)
+    frame = page.locator("iframe.lab-panel").first
+    panel, text = frame.content_frame, frame.content_frame.locator("#says")
+    expect(text).to_contain_text("keeps 17 %")
+    still = page.locator(".jp-OutputArea-child:has(.lab-panel) + .jp-OutputArea-child").first
+    expect(still).to_be_hidden()
 
-    with redrawing(page):
-        beta_end.locator(".noUi-handle").focus()
-        page.keyboard.press("ArrowRight")
-        expect(readouts[0]).to_have_text("0.021")
-        expect(text).to_contain_text("x_T keeps 16 % of x_0")
+    panel.locator("#last").focus()
+    page.keyboard.press("ArrowRight")
+    expect(panel.locator("label:has(#last)")).to_contain_text("0.021")
+    expect(text).to_contain_text("keeps 16 %")
 
-    with redrawing(page):
-        handle = t.locator(".noUi-handle").bounding_box()
-        x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
-        page.mouse.move(x, y)
-        page.mouse.down()
-        page.mouse.move(x + 60, y, steps=6)
-        page.mouse.up()
-        expect(readouts[1]).not_to_have_text("100")
-    now = int(readouts[1].inner_text())
-    expect(text).to_have_text(describe(linear_schedule(350, beta_end=0.021), now))
+    track = panel.locator("#t").bounding_box()
+    page.mouse.click(track["x"] + 0.9 * track["width"], track["y"] + track["height"] / 2)
+    expect(text).not_to_contain_text("t = 100,")
 
-    with redrawing(page):
-        T.locator(".noUi-handle").focus()
-        page.keyboard.press("End")
-        expect(readouts[2]).to_have_text("1000")
-    expect(text).to_have_text(describe(linear_schedule(1000, beta_end=0.021), now))
+    panel.locator("#name").select_option("cosine")
+    expect(text).to_contain_text("keeps 0.014 %")
+    panel.get_by_role("button", name="reset").click()
+    expect(text).to_contain_text("keeps 17 %")
 
-    with redrawing(page):
-        page.locator(".widget-dropdown select").select_option("cosine")
-        expect(text).to_contain_text("x_T keeps 0.0049 % of x_0")
-    screenshot(page, "explorer")
+    expect(panel.locator("body")).not_to_have_class("dark")
+    page.evaluate(f"() => jupyterapp.commands.execute('apputils:change-theme', {DARK})")
+    expect(panel.locator("body")).to_have_class("dark")
+    page.set_viewport_size({"width": 1000, "height": 1000})
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('iframe.lab-panel')].every(frame => {
+          const {scrollWidth, scrollHeight} = frame.contentDocument.documentElement;
+          return scrollWidth <= frame.clientWidth && scrollHeight <= frame.clientHeight;
+        })"""
+    )
+    widths = "inputs => inputs.map(input => input.clientWidth)"
+    assert min(panel.locator("input[type=range]").evaluate_all(widths)) >= 300
+    screenshot(page, "schedule-panel")
 
 
-def test_page_without_kernel_computes_what_the_package_does(page):
-    page.set_content(explorer_page(torch.zeros(3, 32, 32)))
-    for name, schedule in SCHEDULES.items():
+def open_panel(page, name, data):
+    page.goto("about:blank")  # else the scripts of two panels would share their names
+    page.set_content(panels.page(name, data))
+
+
+def test_the_scripts_compute_what_the_package_does(page):
+    open_panel(page, "schedule", panels.schedule_data(FLOWER))
+    for name, make in SCHEDULES.items():
         ends = {"beta_start": 1e-3, "beta_end": 0.05} if name == "linear" else {}
         for T in (10, 350, 1000):
             theirs = page.evaluate(f"alphasCumprod('{name}', {T}, 0.001, 0.05)")
-            ours = schedule(T, **ends).alphas_cumprod
+            ours = make(T, **ends).alphas_cumprod
             torch.testing.assert_close(torch.tensor(theirs).double(), ours, rtol=1e-6, atol=1e-12)
 
+    schedule = linear_schedule(10, 0.05, 0.6)
+    open_panel(page, "posterior", {"alphas_cumprod": schedule.alphas_cumprod.tolist()})
+    for t in range(1, 11):
+        x0, x_t = (torch.tensor([value], dtype=torch.float64) for value in (1.3, -0.4))
+        mean, variance = q_posterior(x0, x_t, t, t - 1, schedule)
+        ours = [mean.item(), float(variance)]
+        assert page.evaluate(f"posterior(1.3, -0.4, {t})") == pytest.approx(ours, abs=1e-12)
 
-def test_page_without_kernel_moves(page):
-    page.set_content(explorer_page(torch.zeros(3, 32, 32)))
-    text, image = page.locator("#says"), "document.getElementById('end').toDataURL()"
-    expect(text).to_contain_text("x_T keeps 17 % of x_0")
-    before = page.evaluate(image)
-    page.locator("#last").focus()
-    page.keyboard.press("ArrowRight")
-    expect(text).to_contain_text("x_T keeps 16 % of x_0")
-    assert page.evaluate(image) != before
-    page.locator("#name").select_option("cosine")
-    expect(text).to_contain_text("x_T keeps 0.014 % of x_0")
+    open_panel(page, "embedding", {})
+    for t, dim in ((0, 8), (400, 64), (999, 128)):
+        ours = SinusoidalTimeEmbedding(dim)(torch.tensor([t]))[0].tolist()
+        assert page.evaluate(f"embedding({t}, {dim})") == pytest.approx(ours, abs=1e-4)
+
+
+def test_every_control_of_a_page_changes_what_it_shows(page):
+    frames = [{"caption": f"t = {t}", "images": [panels._webp(FLOWER[None] * t)]} for t in (1, 0)]
+    data = {
+        "schedule": panels.schedule_data(FLOWER),
+        "posterior": {"alphas_cumprod": linear_schedule(10).alphas_cumprod.tolist()},
+        "embedding": {},
+        "frames": {"frames": frames, "names": ["x"]},
+    }
+    for name, values in data.items():
+        open_panel(page, name, values)
+        sliders = page.locator("input[type=range]").all()
+        assert sliders
+        for slider in sliders:
+            before = page.locator("body").inner_html()
+            slider.press("ArrowLeft")
+            assert page.locator("body").inner_html() != before, (name, slider)
+        play = page.get_by_role("button", name="play")
+        played = page.locator(f"#{play.get_attribute('data-plays')}")
+        played.press("Home")
+        play.click()
+        expect(played).not_to_have_js_property("value", played.get_attribute("min"))
 
 
 @pytest.mark.release
@@ -210,25 +238,24 @@ def test_runs_in_jupyterlab(page, lab, path):
 
 
 @pytest.mark.release
-@pytest.mark.parametrize(("notebook", "steps"), [("05_sampling", 5), ("07_guidance", 10)])
-def test_panel_draws_and_cancels(page, lab, notebook, steps):
+@pytest.mark.parametrize("notebook", ["05_sampling", "07_guidance"])
+def test_panel_generates_and_cancels(page, lab, notebook):
     """The panel samples, shows its progress and can be cancelled."""
     open_and_run(page, lab, f"{notebook}.ipynb")
-    draw, cancel = (page.get_by_role("button", name=name) for name in ("Draw", "Cancel"))
-    draw.scroll_into_view_if_needed()
-    draw.click()
-    drawn = page.locator(".widget-label", has_text=f"Drawn in {steps} steps")
-    expect(drawn).to_be_visible(timeout=60_000)
+    generate, cancel = (page.get_by_role("button", name=name) for name in ("Generate", "Cancel"))
+    generate.scroll_into_view_if_needed()
+    generate.click()
+    progress = page.locator(".widget-html", has_text=re.compile("step 15 of 15, t = 0"))
+    expect(progress).to_be_visible(timeout=60_000)
+    expect(generate).to_be_enabled(timeout=60_000)
     slider(page, "steps").locator(".noUi-handle").focus()
     page.keyboard.press("End")
     expect(slider(page, "steps").locator(".widget-readout")).to_have_text("250")
-    draw.click()
-    expect(page.locator(".widget-label", has_text=re.compile(r"step \d+ of 250"))).to_be_visible(
+    generate.click()
+    expect(page.locator(".widget-html", has_text=re.compile(r"step \d+ of 250"))).to_be_visible(
         timeout=60_000
     )
     cancel.click()
-    expect(page.locator(".widget-label", has_text="Cancelled after step")).to_be_visible(
-        timeout=60_000
-    )
-    expect(draw).to_be_enabled()
+    expect(page.locator(".widget-html", has_text="Cancelled")).to_be_visible(timeout=60_000)
+    expect(generate).to_be_enabled()
     screenshot(page, f"panel-{notebook}")

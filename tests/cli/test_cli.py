@@ -409,8 +409,8 @@ def test_fine_tuning_resumes_without_the_weights(here):
 @pytest.mark.parametrize(
     ("more", "phrase"),
     [
-        (("--prediction", "eps"), "were trained with --prediction v: leave"),
-        (("--beta-end", "0.5"), "were trained with no --beta-end: leave"),
+        (("--prediction", "eps"), "are those of the weights: leave --prediction out"),
+        (("--beta-end", "0.5"), "are those of the weights: leave --beta-end out"),
         (("--init-from", "nothing"), "nothing is neither a folder with config.json"),
     ],
 )
@@ -560,22 +560,35 @@ BAD_TRAINING = {
     "--data folder --data-root nowhere": "nowhere is not a folder of ",
     "--data folder --data-root empty": "empty holds no ",
     "--data folder --data-root images": "images/broken.jpg cannot be read .* replace or remove",
-    "--data folder --data-root run/samples --conditional": "no labels",
-    "--preset upscaler --conditional": "--conditional belongs to networks that draw",
+    "--data folder --data-root images --conditional": "no labels",
+    "--data folder-all --data-root images --held-out-every 1 --timesteps 100": "no images out",
+    "--data folder --data-root run": "The run run lies among the images in run, .* separate",
+    "--data folder-all --data-root .": "The run new lies among the images in \\., .* separate",
+    "--data folder --data-root empty --out empty/a/b": "run empty/a/b lies among the images in emp",
+    "--preset upscaler --timesteps 200 --data folder --data-root ../": "The run new lies among",
+    "--preset upscaler --conditional": "--conditional is not for an upscaler",
     "--preset upscaler --data starter": "Super-resolution learns from flowers102, folder, synth",
     "--preset upscaler --timesteps 200 --data folder --data-root images": "broken.jpg .* replace",
     "--preset upscaler --timesteps 100": "an upscaler's schedule has at least 200 steps, not 100",
     "--device tpu": "no device 'tpu' here",
     "--precision fp8": "precision is auto, fp32 or bf16, not 'fp8'",
-    "--steps 0": "steps must be 1 or more, not 0",
-    "--held-out-every -1": "held_out_every must be 0 or more, not -1",
-    "--held-out-every 1 --timesteps 100 --data folder-all --data-root run/samples": "no images out",
+    "--steps 0": "steps must lie between 1 and 1000000000, not 0",
+    "--sample-every 0": "sample_every must lie between 1 and 1000000000, not 0",
+    "--held-out-every -1": "held_out_every must lie between 0 and",
     "--held-out-every 1 --timesteps 100 --data folder --data-root run/samples": "fewest, not 1",
     "--held-out-every 1 --schedule linear": "no time near log-SNR -8",
+    "--seed 9223372036854775808": "--seed must fit in 64 bits",
+    "--batch-size 9999999999": "batch_size must lie between 1 and 1000000000",
+    "--timesteps 0": "timesteps must lie between 1 and 1000000, not 0",
+    "--timesteps 999999999999": "timesteps must lie between 1 and 1000000",
+    "--image-size 0": "image_size must be a multiple of 4",
+    "--beta-end 2 --schedule linear": "0 and 1",
+    "--dropout nan": "--dropout must be a finite number, not nan",
     "--minutes 0": "--minutes must be above 0, not 0.0",
     "--learning-rate inf": "--learning-rate must be a finite number, not inf",
     "--image-size 30": "image_size must be a multiple of 4, .* 30 is not",
     "--beta-end 0.5": "belong to --schedule linear",
+    "--dropout 2": "dropout must lie between 0 and 1, not 2",
     "--out run": "run already holds a run: .*--resume",
     "--out file": "--out file is a file: name a folder",
     "--out file/run": r"file/run/file cannot be written \(Not a directory\)",
@@ -768,7 +781,8 @@ def test_an_interrupted_run_names_the_command_that_continues_it(here, monkeypatc
     monkeypatch.setattr(os, "replace", interrupted_replace)
     assert command(*RESUME, "--steps", "9", "--checkpoint-every", "1") == 130
     monkeypatch.setattr(os, "replace", replace)
-    interrupted = "Interrupted. Continue with: ddpm-course train --resume --out run\n"
-    assert capsys.readouterr().err == interrupted
+    stopping, last = capsys.readouterr().err.strip().splitlines()
+    assert stopping == "Stopping as soon as this step is complete."
+    assert last == "Interrupted. Continue with: ddpm-course train --resume --out run"
     assert command(*RESUME) == 0
     assert steps_done(here / "run") == 4

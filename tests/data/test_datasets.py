@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 
 import pytest
 import torch
@@ -67,11 +68,9 @@ def test_no_flowers_and_tiny_ones_are_refused(n, size):
 # ---- a folder of images
 
 
-def paint(path, size, colour, mode="RGB", **options):
+def paint(path, colour, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.new("RGB", size, colour).convert(mode)
-    image.save(path, **options)
-    return image
+    Image.new("RGB", (9, 9), colour).save(path, **options)
 
 
 def colours(loaded):
@@ -80,46 +79,18 @@ def colours(loaded):
     return [tuple(image[:, n, n].tolist()) for image in loaded.images]
 
 
-def striped(size, axis):
-    """Red, green and blue thirds along an axis (0: left to right)."""
-    image = Image.new("RGB", size, GREEN)
-    third = tuple(s // 3 if i == axis else s for i, s in enumerate(size))
-    image.paste(Image.new("RGB", third, RED), (0, 0))
-    image.paste(Image.new("RGB", third, BLUE), tuple(2 * size[i] // 3 if i == axis else 0 for i in (0, 1)))  # noqa: E501  # fmt: skip
-    return image
-
-
-@pytest.mark.parametrize(("size", "axis"), [((90, 30), 0), ((30, 90), 1)])
-def test_the_middle_square_is_kept(tmp_path, size, axis):
-    striped(size, axis).save(tmp_path / "a.png")
+@pytest.mark.parametrize("size", [(90, 30), (30, 90)])
+def test_the_middle_square_is_kept(tmp_path, size):
+    image, (left, top) = Image.new("RGB", size, RED), ((length - 30) // 2 for length in size)
+    image.paste(GREEN, (left, top, left + 30, top + 30))
+    image.save(tmp_path / "a.png")
     [image] = whole_folder(tmp_path, 30).images
     assert (image == torch.tensor(GREEN)[:, None, None]).all()
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
-def test_images_are_turned_upright(tmp_path, suffix):
-    """EXIF orientation 6: to be turned clockwise by a quarter, left to the top."""
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    striped((30, 30), 0).save(tmp_path / f"a.{suffix}", exif=exif)
-    [image] = whole_folder(tmp_path, 30).images
-    red, _, blue = image
-    assert red[2].min() > 200 > 60 > red[27].max()
-    assert blue[27].min() > 200 > 60 > blue[2].max()
-
-
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA", "CMYK"])
-def test_every_mode_becomes_rgb(tmp_path, mode):
-    suffix = "jpg" if mode == "CMYK" else "png"
-    paint(tmp_path / f"a.{suffix}", (9, 9), (255, 255, 255), mode)
-    images = whole_folder(tmp_path, 8).images
-    assert (images.dtype, images.shape) == (torch.uint8, (1, 3, 8, 8))
-    assert images.min() >= 253
-
-
 def test_images_are_found_in_all_subfolders_and_sorted_by_name(tmp_path):
     for name, colour in (("c.PNG", BLUE), ("b/deep/x.webp", GREEN), ("a.bmp", RED)):
-        paint(tmp_path / name, (9, 9), colour, **({"lossless": True} if "webp" in name else {}))
+        paint(tmp_path / name, colour, **({"lossless": True} if "webp" in name else {}))
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "folder.png").mkdir()
     loaded = whole_folder(tmp_path, 8)
@@ -134,25 +105,6 @@ def test_missing_and_empty_folders_are_refused(tmp_path):
         whole_folder(tmp_path, 8)
 
 
-@pytest.mark.parametrize("how", ["empty", "text", "head", "half"])
-@pytest.mark.parametrize("suffix", ["jpeg", "png", "webp", "bmp"])
-def test_a_damaged_image_is_named_in_a_sentence(tmp_path, suffix, how):
-    paint(tmp_path / "a.png", (9, 9), RED)
-    path = tmp_path / f"b.{suffix}"
-    striped((40, 40), 0).save(path)
-    whole = path.read_bytes()
-    content = {
-        "empty": b"",
-        "text": b"<html>",
-        "head": whole[:30],
-        "half": whole[: len(whole) // 2],
-    }
-    path.write_bytes(content[how])
-    with pytest.raises(ValueError, match=rf"b\.{suffix} cannot be read \(.*\): replace or remove"):
-        whole_folder(tmp_path, 8)
-    assert not (tmp_path / ".ddpm_course").exists()
-
-
 # ---- the cache
 
 
@@ -160,21 +112,32 @@ def refuse_to_decode(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("an image was decoded again")
 
-    monkeypatch.setattr(Image, "open", fail)
+    monkeypatch.setattr("ddpm_course.data.image_files.Image.open", fail)
 
 
 def test_a_folder_is_decoded_once(tmp_path, monkeypatch):
-    paint(tmp_path / "a.png", (9, 9), RED)
+    paint(tmp_path / "a.png", RED)
     first = whole_folder(tmp_path, 8)
     refuse_to_decode(monkeypatch)
     assert torch.equal(whole_folder(tmp_path, 8).images, first.images)
-    with pytest.raises(AssertionError, match="decoded again"):
+    with pytest.raises(ValueError, match="decoded again"):
         whole_folder(tmp_path, 16)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' names are text")
+def test_names_need_not_be_utf_8(tmp_path, monkeypatch):
+    """A camera's ZIP may have names in Latin-1, which Python reads as lone surrogates."""
+    for k, name in enumerate((b"fl\xe9ur.png", b"\xff/a.png", b"\xe4\xf6\xfc/\x80.png")):
+        paint(tmp_path / os.fsdecode(name), (k, 0, 0))
+    loaded = whole_folder(tmp_path, 8)
+    assert sorted(colours(loaded)) == [(k, 0, 0) for k in range(3)]
+    refuse_to_decode(monkeypatch)
+    assert torch.equal(whole_folder(tmp_path, 8).images, loaded.images)
 
 
 def test_a_changed_folder_is_decoded_again(tmp_path):
     def change(name, colour):
-        paint(tmp_path / name, (9, 9), colour)
+        paint(tmp_path / name, colour)
         os.utime(tmp_path / name, ns=(0, 10**9 * sum(colour) + colour[2]))
 
     change("a.png", RED)
@@ -189,7 +152,7 @@ def test_a_changed_folder_is_decoded_again(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"damaged", None])
 def test_a_damaged_cache_is_made_again(tmp_path, monkeypatch, damage):
-    paint(tmp_path / "a.png", (9, 9), RED)
+    paint(tmp_path / "a.png", RED)
     whole_folder(tmp_path, 8)
     cache = tmp_path / ".ddpm_course" / "8px.safetensors"
     whole = cache.read_bytes()
@@ -279,7 +242,7 @@ def test_data_sets_have_names(monkeypatch, tmp_path):
     )
     loaded = load_data("synthetic", "nowhere", 8)
     assert torch.equal(loaded.images, synthetic_flowers(3, 8)[0])
-    paint(tmp_path / "a.png", (9, 9), RED)
+    paint(tmp_path / "a.png", RED)
     for name in ("folder", "folder-all"):
         assert colours(load_data(name, str(tmp_path), 8)) == [RED]
     with pytest.raises(ValueError, match="Unknown data set 'cats': choose one of flowers102, flow"):
@@ -301,7 +264,7 @@ def test_examples_are_photographs_where_there_are_any(linked_flowers, monkeypatc
 
 def test_a_tenth_of_a_folder_is_held_out(tmp_path):
     for k in range(20):
-        paint(tmp_path / f"{k:02}.png", (9, 9), (10 * k, 0, 0))
+        paint(tmp_path / f"{k:02}.png", (10 * k, 0, 0))
     train, kept = (colours(f("folder", tmp_path, 8)) for f in (load_data, held_out))
     assert (len(train), len(kept)) == (18, 2)
     assert sorted(train + kept) == [(10 * k, 0, 0) for k in range(20)]
@@ -318,7 +281,7 @@ def test_a_tenth_of_a_folder_is_held_out(tmp_path):
 
 def test_a_read_only_folder_is_decoded_once_per_process(tmp_path, monkeypatch, full_disk):
     for k in range(10):
-        paint(tmp_path / f"{k}.png", (9, 9), (20 * k, 0, 0))
+        paint(tmp_path / f"{k}.png", (20 * k, 0, 0))
     with full_disk(100):
         assert len(load_data("folder", tmp_path, 8).images) == 9
         monkeypatch.setattr("ddpm_course.data.folder.square", None)
@@ -331,6 +294,7 @@ def test_damaged_images_of_a_folder_are_named_at_once(tmp_path):
         (tmp_path / f"{k}.jpg").write_text("no image")
     with pytest.raises(ValueError, match=r"0\.jpg cannot be read.*4\.jpg cannot.* So are 2 more\."):
         load_data("folder", tmp_path, 8)
+    assert not (tmp_path / ".ddpm_course").exists()
 
 
 def test_nothing_is_downloaded_into_a_folder_of_other_images(tmp_path, no_network):

@@ -166,6 +166,19 @@ def test_a_lasting_fault_ends_in_a_sentence_and_leaves_no_broken_file(serve, tmp
     assert_all_there(tmp_path)
 
 
+def test_a_bad_archive_that_cannot_be_replaced_is_named_and_kept(serve, tmp_path):
+    archive = tmp_path / "flowers-102" / "102flowers.tgz"
+    archive.parent.mkdir()
+    archive.write_bytes(FILES[archive.name][:-9])
+    serve(*10 * ["server error"])
+    with pytest.raises(ConnectionError, match=r"flowers-102/102flowers\.tgz is damaged"):
+        download_flowers102(tmp_path)
+    assert archive.read_bytes() == FILES[archive.name][:-9]
+    serve()
+    download_flowers102(tmp_path)
+    assert_all_there(tmp_path)
+
+
 def test_without_a_server_it_ends_in_a_sentence(serve, tmp_path):
     serve().server_close()
     with pytest.raises(ConnectionError, match=r"check the network .*in the package"):

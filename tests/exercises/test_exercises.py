@@ -119,7 +119,10 @@ SAME_AS_THE_PACKAGE = {
         (torch.linspace(-3, 3, 24, dtype=torch.float64).view(-1, 1), 700, SCHEDULE),
     ),
     "group_norm": (functools.partial(torch.nn.functional.group_norm, eps=1e-6), (X[:, :2], 2)),
-    "attention": (torch.nn.functional.scaled_dot_product_attention, (X[0], Y[0], X[1])),
+    "attention": (
+        lambda q, k, v, heads: torch.nn.functional.scaled_dot_product_attention(q, k, v),
+        (X[0], Y[0], X[1], 1),
+    ),
     "sinusoidal_embedding": (lambda t, dim: SinusoidalTimeEmbedding(dim)(t), (T4, 8)),
     "kernel_distance": (kernel_distance, (X[0, 0], Y[0, 0, :5])),
     "nearer_share": (nearer_share, (X[0, 0, 0], Y[0, 0, 0])),

@@ -79,6 +79,11 @@ WRONG = {
         u + s) / (1 + s) -> u + 0.008) / 1.008 \
         => it's right in other cases, but not for T = 37, s = 0.1
         """,
+    "same_snr": """
+        schedule.log_snr[t] -> schedule.log_snr[t - 1] => t − 1
+        return int((schedule.log_snr - other.log_snr[t]).abs().argmin()) => swapped places
+        return float(distance.argmin()) => it returned a float
+        """,
     "beta_end_for": """
         return 0.02 => it returns 0.02 where 0.067404 is right
         """,
@@ -135,8 +140,19 @@ WRONG = {
     "unet": """
         return net(x, t) => you call the UNet as a whole
         """,
-    "conv_parameters": """
-        return 1168 => it's right in other cases, but not for in_channels = 5
+    "attention": """
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v) => the result has shape
+        scores.softmax(dim=-1) -> (scores.exp() / scores.exp().sum(-1, keepdim=True)) \
+        => the result holds NaN or infinity
+        """,
+    "up_widths": """
+        return widths[::-1] => You return the right results in the wrong order.
+        return [[width] * (blocks + 1) for width in reversed(channels)] \
+        => These are the widths that leave the blocks
+        return [[128, 96], [96, 64]] => it's right in other cases, but not for blocks = 2
+        """,
+    "up_block": """
+        return block(x, skips, emb) => you call the UpBlock as a whole
         """,
     "draw_times": """
         return torch.randint(1, T + 1, (number,), generator=generator).sort().values \
@@ -336,10 +352,6 @@ WRONG = {
         => unet.norm_groups would be no valid Python
         4 * g" -> 2 * g" => on other inputs unet.norm_groups
         """,
-    "attention": """
-        scores.softmax(dim=-1) -> (scores.exp() / scores.exp().sum(-1, keepdim=True)) \
-        => the result holds NaN or infinity
-        """,
 }
 
 RIGHT = {
@@ -410,9 +422,6 @@ RIGHT = {
         lam = schedule.log_snr / 2 -> lam = schedule.snr.log()
         return (1 + h / (2 * h_before)) * x0_hat - h / (2 * h_before) * x0_before
         """,
-    "conv_parameters": """
-        return torch.tensor(in_channels * out_channels * kernel**2 + out_channels).numpy()[()]
-        """,
     "keep_known": """
         return mask.float() * known + (1 - mask.float()) * x_s
         """,
@@ -421,7 +430,13 @@ RIGHT = {
         a.std(0) - b.std(0) -> a.float().std(0) - b.float().std(0, unbiased=False)
         """,
     "attention": """
-        return torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        scores.softmax(dim=-1) @ v -> torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        """,
+    "up_widths": """
+        return tuple(tuple(inputs) for inputs in widths)
+        """,
+    "up_block": """
+        reversed(skips) -> skips[::-1]
         """,
     "block_mean": """
         return torch.nn.functional.avg_pool2d(large, 4)

@@ -19,8 +19,8 @@ pair_batches = partial(crops.pair_batches, batch_size=8, seed=0)
 
 
 def ramps(number=8):
-    """Linear ramps, each in its own direction. Bicubic interpolation of the small image gives the
-    large one, except at the border.
+    """Linear ramps, each in its own direction. Bicubic interpolation of the low-resolution image
+    gives the high-resolution one, except at the border.
     """
     draw = torch.Generator().manual_seed(0)
     slope = 2 * torch.randint(-2, 3, (number, 3, 2), generator=draw)
@@ -36,7 +36,7 @@ def ramps(number=8):
 CLEAN = NoiseSchedule(1 - 1e-12 * torch.arange(LEVELS + 2, dtype=torch.float64))
 
 
-def test_crops_of_large_and_small_images_show_the_same_place():
+def test_crops_of_both_images_of_a_pair_show_the_same_place():
     batch = pair_batches(ramps(), CLEAN, 32)
     for step in range(6):
         got = batch(step)
@@ -60,7 +60,7 @@ def test_crops_come_from_everywhere_and_half_are_mirrored():
     assert (unflipped[:, 1, 0, 0] < unflipped[:, 1, 0, -1]).all()
 
 
-def test_the_small_image_is_as_noisy_as_its_level(monkeypatch):
+def test_the_low_resolution_image_is_as_noisy_as_its_level(monkeypatch):
     name = "ddpm_course.super_resolution.model.upsampled"
     monkeypatch.setattr(name, lambda x: interpolate(x, scale_factor=4))
     schedule = cosine_schedule(1000)
@@ -101,10 +101,10 @@ def test_crops_that_cannot_be_cut_are_refused(size):
         pair_batches(ramps(), CLEAN, size)
 
 
-def test_middle_crops_come_with_what_the_small_copies_show():
+def test_middle_crops_come_with_what_the_low_resolution_copies_show():
     data = ramps()
     images, cond = middle_crops(data, 32, 5)
-    assert torch.equal(images.images, data.large[:5, :, 16:48, 16:48])
-    assert torch.equal(cond["low_res"], upsampled(to_unit(data.small[:5]))[..., 16:48, 16:48])
+    assert torch.equal(images.images, data.high_res[:5, :, 16:48, 16:48])
+    assert torch.equal(cond["low_res"], upsampled(to_unit(data.low_res[:5]))[..., 16:48, 16:48])
     assert cond["level"].tolist() == [0] * 5
     assert (to_unit(images.images) - cond["low_res"]).abs().max() < 1.1 / 127.5

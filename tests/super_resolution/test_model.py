@@ -19,7 +19,7 @@ from ddpm_course import (
     to_uint8,
     to_unit,
 )
-from ddpm_course.data.image_files import bytes_of
+from ddpm_course.data.image_files import bytes_of, image_of
 from ddpm_course.data.images import ImageData
 from ddpm_course.data.synthetic import synthetic_flowers
 from ddpm_course.evaluation.denoising import x0_error
@@ -64,63 +64,62 @@ def flowers(number, size):
 
 
 def test_resizing_is_that_of_pillow():
-    large = flowers(1, 64)
-    picture = Image.fromarray(large[0].permute(1, 2, 0).numpy())
-    down = bytes_of(picture.resize((16, 16), Image.Resampling.BICUBIC))
-    assert (to_uint8(downsampled(to_unit(large)))[0].int() - down.int()).abs().max() <= 1
+    high_res = flowers(1, 64)
+    down = bytes_of(image_of(high_res[0]).resize((16, 16), Image.Resampling.BICUBIC))
+    assert (to_uint8(downsampled(to_unit(high_res)))[0].int() - down.int()).abs().max() <= 1
     ramp = to_unit((8 * torch.arange(16)).expand(1, 3, 16, 16).to(torch.uint8))
     steps = upsampled(ramp)[..., 8:-8].unfold(-1, 4, 4).mean(-1).diff(dim=-1)
     assert torch.allclose(steps, torch.tensor(8 / 127.5))
     assert torch.allclose(upsampled(torch.full((1, 3, 5, 7), 0.3)), torch.tensor(0.3))
 
 
-def test_conditions_are_the_small_image_noised_then_upsampled():
-    small, noise = randn((3, 3, 8, 8), generator(0)), randn((3, 3, 8, 8), generator(1))
+def test_conditions_are_the_low_resolution_image_noised_then_upsampled():
+    low_res, noise = randn((3, 3, 8, 8), generator(0)), randn((3, 3, 8, 8), generator(1))
     level = torch.tensor([0, 10, LEVELS])
-    got = low_res_conditions(small, level, noise, SCHEDULE)
+    got = low_res_conditions(low_res, level, noise, SCHEDULE)
     assert set(got) == {"low_res", "level"}
     assert torch.equal(got["level"], level)
     abar = SCHEDULE.alphas_cumprod[level].float()[:, None, None, None]
-    expected = upsampled(abar.sqrt() * small + (1 - abar).sqrt() * noise)
+    expected = upsampled(abar.sqrt() * low_res + (1 - abar).sqrt() * noise)
     torch.testing.assert_close(got["low_res"], expected)
-    assert torch.equal(got["low_res"][0], upsampled(small)[0])
+    assert torch.equal(got["low_res"][0], upsampled(low_res)[0])
 
 
 def test_consistency_keeps_what_agrees_and_corrects_what_does_not():
     truth = to_unit(flowers(2, 64))
-    small = downsampled(truth)
-    torch.testing.assert_close(consistent(lambda x, t: truth, small)(truth, 5), truth)
+    low_res = downsampled(truth)
+    torch.testing.assert_close(consistent(lambda x, t: truth, low_res)(truth, 5), truth)
     flat = consistent(lambda x, t: torch.zeros_like(x), torch.full((1, 3, 8, 8), 0.5))
     torch.testing.assert_close(flat(torch.zeros(1, 3, 32, 32), 5), torch.full((1, 3, 32, 32), 0.5))
     wrong = (truth + 0.2 * randn(truth.shape, generator(0)) - 0.3).clamp(-1, 1)
-    corrected = consistent(lambda x, t: wrong, small)(truth, 5)
-    assert psnr(to_uint8(downsampled(wrong)), to_uint8(small)).max() < 20
-    assert psnr(to_uint8(downsampled(corrected)), to_uint8(small)).min() > 35
+    corrected = consistent(lambda x, t: wrong, low_res)(truth, 5)
+    assert psnr(to_uint8(downsampled(wrong)), to_uint8(low_res)).max() < 20
+    assert psnr(to_uint8(downsampled(corrected)), to_uint8(low_res)).min() > 35
     assert corrected.abs().max() <= 1
 
 
-def test_level_0_is_consistent_with_the_small_image():
-    small = flowers(3, 16)
+def test_level_0_is_consistent_with_the_low_resolution_image():
+    low_res = flowers(3, 16)
     denoiser = bicubic()
-    large = upscale(denoiser, small, steps=3)
-    assert large.dtype == torch.uint8
-    assert large.shape == (3, 3, 64, 64)
-    unit = to_unit(small)
+    high_res = upscale(denoiser, low_res, steps=3)
+    assert high_res.dtype == torch.uint8
+    assert high_res.shape == (3, 3, 64, 64)
+    unit = to_unit(low_res)
     plain = upsampled(unit)
     expected = plain + upsampled(unit - downsampled(plain))
-    assert (large.int() - to_uint8(expected).int()).abs().max() <= 1
+    assert (high_res.int() - to_uint8(expected).int()).abs().max() <= 1
     assert len(denoiser.net.inputs) == 3
     assert all(torch.equal(level, torch.zeros(3)) for *_, level in denoiser.net.inputs)
 
 
 def test_a_level_adds_noise_once_and_corrects_nothing():
-    small, denoiser = flowers(2, 16), bicubic()
-    upscale(denoiser, small, level=50, steps=2, seed=7)
+    low_res, denoiser = flowers(2, 16), bicubic()
+    upscale(denoiser, low_res, level=50, steps=2, seed=7)
     (*_, first, level), (*_, second, _) = denoiser.net.inputs
     assert level.tolist() == [50, 50]
     assert torch.equal(first, second)
     noise = torch.stack([randn((3, 16, 16), generator(7, k, DOUBT)) for k in range(2)])
-    torch.testing.assert_close(first, upsampled(q_sample(to_unit(small), 50, noise, SCHEDULE)))
+    torch.testing.assert_close(first, upsampled(q_sample(to_unit(low_res), 50, noise, SCHEDULE)))
 
 
 def test_upscaling_is_sampling_with_conditions():
@@ -129,48 +128,50 @@ def test_upscaling_is_sampling_with_conditions():
         (8, 16), (), mid_attention=False, blocks=1, in_channels=6, has_level=True, head_dim=8
     )
     denoiser = Denoiser(randomise(net), SCHEDULE, "v").eval()
-    small = flowers(2, 8)
-    x = to_unit(small)
+    low_res = flowers(2, 8)
+    x = to_unit(low_res)
     inputs = {"low_res": upsampled(x), "level": torch.zeros(2, dtype=torch.long)}
     noise = torch.stack([randn((3, 32, 32), generator(3, k, DETAIL)) for k in range(2)])
     trajectory = ddim(
         consistent(denoiser.bind(**inputs), x), noise, SCHEDULE, timesteps(SCHEDULE, 4, "trailing")
     )
     *_, (_, expected, _) = trajectory
-    assert torch.equal(upscale(denoiser, small, steps=4, seed=3), to_uint8(expected))
-    assert torch.equal(upscale(denoiser, small[:1], steps=4, seed=3), to_uint8(expected[:1]))
-    last = upscale(denoiser, small[1:], steps=4, seed=3, first=1)
+    assert torch.equal(upscale(denoiser, low_res, steps=4, seed=3), to_uint8(expected))
+    assert torch.equal(upscale(denoiser, low_res[:1], steps=4, seed=3), to_uint8(expected[:1]))
+    last = upscale(denoiser, low_res[1:], steps=4, seed=3, first=1)
     assert (last.int() - to_uint8(expected[1:]).int()).abs().max() <= 1
-    assert not torch.equal(upscale(denoiser, small, steps=4, seed=4), to_uint8(expected))
+    assert not torch.equal(upscale(denoiser, low_res, steps=4, seed=4), to_uint8(expected))
 
 
 @pytest.mark.parametrize("size", [(5, 7), (8, 9), (1, 1), (13, 4)])
 def test_images_of_any_shape_become_4_times_larger(size):
     """A network of five levels needs a multiple of 16, so the edge is continued."""
-    small = torch.randint(256, (1, 3, *size), generator=generator(0)).to(torch.uint8)
+    low_res = torch.randint(256, (1, 3, *size), generator=generator(0)).to(torch.uint8)
     denoiser = bicubic(levels=5)
-    assert upscale(denoiser, small, steps=1).shape == (1, 3, 4 * size[0], 4 * size[1])
-    [(x, *_, low_res, _)] = denoiser.net.inputs
+    assert upscale(denoiser, low_res, steps=1).shape == (1, 3, 4 * size[0], 4 * size[1])
+    [(x, *_, received, _)] = denoiser.net.inputs
     assert [length % 16 for length in x.shape[2:]] == [0, 0]
     below, right = (-length % 4 for length in size)
-    continued = to_unit(small).numpy()
+    continued = to_unit(low_res).numpy()
     continued = np.pad(continued, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
-    torch.testing.assert_close(low_res, upsampled(torch.from_numpy(continued)))
+    torch.testing.assert_close(received, upsampled(torch.from_numpy(continued)))
 
 
 def test_what_cannot_be_upscaled_is_refused():
-    small = flowers(1, 8)
-    drawing = Denoiser(UNet((8, 16), (), head_dim=8, image_size=8), SCHEDULE, "v")
+    low_res = flowers(1, 8)
+    unconditional = Denoiser(UNet((8, 16), (), head_dim=8, image_size=8), SCHEDULE, "v")
     with pytest.raises(ValueError, match="use an upscaler"):
-        upscale(drawing, small)
+        upscale(unconditional, low_res)
     for level in (-1, LEVELS + 1):
         with pytest.raises(ValueError, match=f"from 0 to {LEVELS}, not {level}"):
-            upscale(bicubic(), small, level=level)
+            upscale(bicubic(), low_res, level=level)
     short = Denoiser(Bicubic(), cosine_schedule(100), "x0")
     with pytest.raises(ValueError, match="from 0 to 100, not 101"):
-        upscale(short, small, level=101)
-    for wrong in (small.float(), small[0], small[:, :1], small[:0]):
-        with pytest.raises(ValueError, match=r"Small images are u8\[N,3,H,W\], not torch\."):
+        upscale(short, low_res, level=101)
+    for wrong in (low_res.float(), low_res[0], low_res[:, :1], low_res[:0]):
+        with pytest.raises(
+            ValueError, match=r"Low-resolution images are u8\[N,3,H,W\], not torch\."
+        ):
             upscale(bicubic(), wrong)
     with pytest.raises(ValueError, match=r"129 × 100 pixels would become 516 × 400, .* 0\.4 GB"):
         upscale(bicubic(), torch.zeros(1, 3, 100, 129, dtype=torch.uint8))
@@ -198,8 +199,8 @@ def test_upscaling_costs_what_the_course_says():
 
 
 def test_the_held_out_error_is_measured_with_the_networks_conditions():
-    images, small = flowers(5, 32), downsampled(to_unit(flowers(5, 32)))
-    cond = {"low_res": upsampled(small), "level": torch.zeros(5, dtype=torch.long)}
+    images, low_res = flowers(5, 32), downsampled(to_unit(flowers(5, 32)))
+    cond = {"low_res": upsampled(low_res), "level": torch.zeros(5, dtype=torch.long)}
     got = x0_error(bicubic(), ImageData(images, None), cond, log_snrs=[0], batch_size=2)
     expected = (cond["low_res"].clamp(-1, 1) - to_unit(images)).square().mean().item()
     assert got.item() == pytest.approx(expected, rel=1e-5)

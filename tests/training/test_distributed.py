@@ -1,38 +1,44 @@
-"""Two processes with gloo on a CPU, started by torchrun as a user would, compared with one."""
+"""Two processes with gloo on a CPU, compared with one."""
 
-import os
-import subprocess
-import sys
+import socket
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import ROOT
+from forked import finish, start
 from small import CONFIG, rows, run
 
 from ddpm_course.training.distributed import join_processes
 from ddpm_course.training.run_folder import steps_done
 
 SETTINGS = (
-    *("--data", "synthetic", "--image-size", "16", "--batch-size", "4", "--conditional"),
+    *("train", "--data", "starter", "--image-size", "16", "--batch-size", "4", "--conditional"),
     *("--timesteps", "50", "--precision", "fp32", "--warmup-steps", "5", "--device", "cpu"),
-    *("--log-every", "1", "--sample-every", "100"),
+    *("--learning-rate", "0.01", "--log-every", "1", "--sample-every", "100"),
 )
+RESUME = ("train", "--resume")
 STEPS, MORE = 12, 14
 
 
-def train(processes, *args):
-    launcher = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-        f"--nproc-per-node={processes}",
-    ]
-    if processes == 1:
-        launcher = [sys.executable]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [*launcher, "-m", "ddpm_course", "train", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+def train(number, folder, *arguments, clocks=(1.0, 1.0)):
+    """`ddpm-course` in that many processes, with the environment that torchrun gives each. Returns
+    what they print.
+    """
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"WORLD_SIZE": str(number), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    outputs = [folder.with_name(f"{folder.name} of process {rank}") for rank in range(number)]
+    processes = [
+        start(output, *arguments, "--out", folder, clock=clock,
+              environment=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank, (output, clock) in enumerate(zip(outputs, clocks, strict=False))
+    ]  # fmt: skip
+    for process, output in zip(processes, outputs, strict=True):
+        finish(process, output)
+    return "".join(output.read_text() for output in outputs)
 
 
 def losses(folder):
@@ -45,11 +51,9 @@ def losses(folder):
 def runs(tmp_path_factory):
     """Folders of the same run by one process and by two."""
     home = tmp_path_factory.mktemp("runs")
-    for processes in (1, 2):
-        folder = home / str(processes)
-        done = train(processes, *SETTINGS, "--steps", STEPS, "--out", folder)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("Sample with") == 1
+    for number in (1, 2):
+        printed = train(number, home / str(number), *SETTINGS, "--steps", STEPS)
+        assert printed.count("Sample with") == 1
     return home
 
 
@@ -76,9 +80,8 @@ def test_they_write_one_set_of_files(runs):
 
 
 def test_another_number_of_processes_can_resume(runs):
-    for processes, folder in ((1, runs / "2"), (2, runs / "1")):
-        done = train(processes, "--resume", "--steps", MORE, "--out", folder)
-        assert done.returncode == 0, done.stderr[-3000:]
+    for number, folder in ((1, runs / "2"), (2, runs / "1")):
+        train(number, folder, *RESUME, "--steps", MORE)
         assert steps_done(folder) == MORE
     assert len(losses(runs / "1")) == MORE
     assert losses(runs / "1") == pytest.approx(losses(runs / "2"), abs=1e-5)
@@ -114,27 +117,8 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-SLOW_SECOND_CLOCK = """
-import os, sys, time
-right = time.perf_counter
-if os.environ["RANK"] == "1":
-    time.perf_counter = lambda: right() / 1e6
-from ddpm_course.cli.main import main
-main()
-"""
-
-
 def test_all_processes_stop_when_the_time_of_the_first_is_up(tmp_path):
-    (tmp_path / "slow.py").write_text(SLOW_SECOND_CLOCK)
-    command = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-        *(tmp_path / "slow.py", "train", *SETTINGS, "--out", tmp_path / "run"),
-        *("--steps", "100000", "--minutes", "0.01"),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, env=environment, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("Time is up") == 1
+    limits = ("--steps", 100_000, "--minutes", 0.01)
+    printed = train(2, tmp_path / "run", *SETTINGS, *limits, clocks=(1.0, 1e-6))
+    assert printed.count("Time is up") == 1
     assert steps_done(tmp_path / "run") == 1

@@ -2,13 +2,11 @@
 
 import random
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from helpers import ROOT
+from forked import finish, start
 from PIL import Image
 from small import rows
 
@@ -16,34 +14,35 @@ from ddpm_course.pretrained.files import load_tensors
 from ddpm_course.pretrained.weights import CONFIG, MODEL
 from ddpm_course.training.run_folder import METRICS, STATE, steps_done
 
-STEPS, EVERY = 240, 20
+STEPS, EVERY = 40, 4
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
+def train(tmp_path_factory):
+    """train(out, **options): start or resume a run on six images of 8×8 pixels."""
+    images = tmp_path_factory.mktemp("images")
     draw = random.Random(0)
     for k in range(6):
         pixels = bytes(draw.randrange(256) for _ in range(8 * 8 * 3))
-        Image.frombytes("RGB", (8, 8), pixels).save(folder / f"{k}.png")
-    return folder
-
-
-def start(images, out, *options, die_at=None):
-    """`ddpm-course train` in a process of its own."""
-    program = (
-        ["-m", "ddpm_course"]
-        if die_at is None
-        else [str(Path(__file__).with_name("killed_run.py")), die_at]
-    )
+        Image.frombytes("RGB", (8, 8), pixels).save(images / f"{k}.png")
     fixed = f"--data folder --data-root {images} --image-size 8 --batch-size 2 --precision fp32"
     every = f"--steps {STEPS} --checkpoint-every {EVERY} --log-every 1 --sample-every {10 * STEPS}"
-    arguments = ["train", "--out", str(out), *fixed.split(), *every.split(), *options]
-    return subprocess.Popen(
-        [sys.executable, *map(str, program), *arguments],
-        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+
+    def start_or_resume(out, **options):
+        resume = ["--resume"] if (out / CONFIG).is_file() else []
+        call = ["train", "--out", out, "--device", "cpu", *fixed.split(), *every.split(), *resume]
+        return start(out.with_suffix(".log"), *call, **options)
+
+    return start_or_resume
+
+
+@pytest.fixture(scope="module")
+def undisturbed(train, tmp_path_factory):
+    """A run that is never killed."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(train(out), out.with_suffix(".log"))
+    return out
 
 
 def logged(out):
@@ -54,49 +53,10 @@ def logged(out):
     return int(lines[-1].split(b",")[0]) if lines else 0
 
 
-def kill_at_random(process, out, draw):
-    """Kill the process at a random moment after its first steps."""
-    begun, deadline = logged(out), time.monotonic() + 60
-    while process.poll() is None and logged(out) == begun and time.monotonic() < deadline:
-        time.sleep(0.005)
-    time.sleep(draw.uniform(0, 0.3))
-    process.kill()
-
-
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.release)])
-def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(images, tmp_path, kills):
-    """Every second kill comes within a save. Only the steps since the last save are repeated."""
-    undisturbed, out, draw = tmp_path / "undisturbed", tmp_path / "out", random.Random(kills)
-    assert start(images, undisturbed).wait() == 0
-    died, rounds = 0, 0
-    while died < kills:
-        if steps_done(out) >= STEPS - EVERY:  # near its end: another run, from the start
-            finish(images, out, undisturbed)
-            out = tmp_path / f"out {rounds}"
-        rounds += 1
-        resume = ["--resume"] if (out / CONFIG).is_file() else []
-        saved = steps_done(out)
-        if rounds % 2:
-            process = start(images, out, *resume)
-            kill_at_random(process, out, draw)
-        else:  # a save touches 3 files twice each, and resuming shortens metrics.csv
-            process = start(images, out, *resume, die_at=draw.randrange(1, 15))
-        errors = process.communicate()[1]
-        died += process.returncode == -signal.SIGKILL
-        assert process.returncode in (0, -signal.SIGKILL), errors
-        assert steps_done(out) >= saved
-        assert 0 <= logged(out) - steps_done(out) <= EVERY  # what the next start repeats
-    finish(images, out, undisturbed)
-    print(f"{died} kills in {rounds} starts")
-
-
-def finish(images, out, undisturbed):
-    """Resume to the end, and compare every number with the run that was never killed."""
+def assert_it_ends_as_if_never_killed(train, out, undisturbed):
+    """Resume to the end, and compare every number."""
     if steps_done(out) < STEPS:
-        resume = ["--resume"] if (out / CONFIG).is_file() else []
-        process = start(images, out, *resume)
-        errors = process.communicate()[1]
-        assert process.returncode == 0, errors
+        finish(train(out), out.with_suffix(".log"))
     assert [path.name for path in out.glob(".*")] == [".lock"]  # no half-written file stays
     for name in (STATE, MODEL):
         (tensors, metadata), (expected, expected_metadata) = (
@@ -106,3 +66,39 @@ def finish(images, out, undisturbed):
         assert tensors.keys() == expected.keys()
         assert all(bool((tensors[k] == expected[k]).all()) for k in tensors), name
     assert [int(row["step"]) for row in rows(out / METRICS)] == list(range(1, STEPS + 1))
+
+
+def test_a_run_killed_at_every_touch_of_a_file_ends_as_if_it_had_not_been(
+    train, undisturbed, tmp_path
+):
+    """A save touches three files twice each, and a resumed run also shortens metrics.csv."""
+    out = tmp_path / "run"
+    for die_at in (*range(1, 9), *range(1, 10)):
+        saved = steps_done(out)
+        process = train(out, die_at=die_at)
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL, out.with_suffix(".log").read_text()
+        assert steps_done(out) >= saved
+        assert 0 <= logged(out) - steps_done(out) <= EVERY  # what the next start repeats
+    assert 0 < steps_done(out) < STEPS
+    assert_it_ends_as_if_never_killed(train, out, undisturbed)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.release)])
+def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
+    train, undisturbed, tmp_path, kills
+):
+    out, draw, died = tmp_path / "run", random.Random(kills), 0
+    while died < kills:
+        if steps_done(out) >= STEPS - EVERY:  # near its end: another run, from the start
+            assert_it_ends_as_if_never_killed(train, out, undisturbed)
+            out = tmp_path / f"after {died} kills"
+        begun, process = logged(out), train(out)
+        while process.is_alive() and logged(out) == begun:
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, 0.1))
+        process.kill()
+        process.join()
+        died += process.exitcode == -signal.SIGKILL
+        assert process.exitcode in (0, -signal.SIGKILL), out.with_suffix(".log").read_text()
+    assert_it_ends_as_if_never_killed(train, out, undisturbed)

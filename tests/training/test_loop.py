@@ -167,26 +167,33 @@ def test_a_compiled_network_is_saved_under_its_own_names(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"steps": 0}, "steps must be 1 or more, not 0"),
-        ({"batch_size": -1}, "batch_size must be 1 or more"),
-        ({"log_every": 0}, "log_every must be 1 or more"),
-        ({"checkpoint_every": 0}, "checkpoint_every must be 1 or more"),
+        ({"steps": 0}, "steps must lie between 1 and 1000000000, not 0"),
+        ({"batch_size": 10**20}, "batch_size must lie between 1 and"),
+        ({"log_every": 0}, "log_every must lie"),
+        ({"checkpoint_every": 0}, "checkpoint_every must lie"),
+        ({"accumulate": 0}, "accumulate must lie"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"learning_rate": math.nan}, "learning_rate must be above 0"),
         ({"grad_clip": -1.0}, "grad_clip must be above 0"),
-        ({"label_dropout": 1.5}, "label_dropout lies between 0 and 1"),
-        ({"ema_decay": 1.0}, "ema_decay lies between 0 and 1"),
-        ({"warmup_steps": -1}, "warmup_steps must be 0 or more, not -1"),
-        ({"decay_steps": -1}, "decay_steps must be 0 or more, not -1"),
-        ({"seed": -1}, "seed must be 0 or more, not -1"),
+        ({"grad_clip": math.inf}, "grad_clip must be above 0 and finite"),
+        ({"label_dropout": 1.5}, "label_dropout must lie between 0 and 1, not 1.5"),
+        ({"label_dropout": math.nan}, "label_dropout must lie between 0 and 1"),
+        ({"ema_decay": 1.0}, "ema_decay must be at least 0 and below 1"),
+        ({"ema_decay": math.nan}, "ema_decay must be at least 0"),
+        ({"warmup_steps": -1}, "warmup_steps must lie between 0 and"),
+        ({"decay_steps": -1}, "decay_steps must lie between 0 and"),
+        ({"seed": -1}, "seed must lie between 0 and 18446744073709551615, not -1"),
+        ({"seed": 2**64}, "seed must lie between 0 and 18446744073709551615, not"),
         ({"steps": 150, "decay_steps": 51}, "100 warm-up steps and 51 decay steps do not fit into"),
         ({"accumulate": 3}, "A batch of 32 cannot be split into 3 equal parts"),
         ({"precision": "fp8"}, "precision is auto, fp32 or bf16, not 'fp8'"),
     ],
 )
-def test_bad_settings_are_refused(settings, sentence):
+def test_bad_settings_are_refused_before_anything_is_written(tmp_path, settings, sentence):
+    config = TrainConfig(**settings)
     with pytest.raises(ValueError, match=sentence):
-        TrainConfig(**settings)
+        next(train(make(), lambda step: {}, config, folder=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def damaged_from(step, factor, config=CONFIG):
@@ -199,7 +206,7 @@ def damaged_from(step, factor, config=CONFIG):
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(tmp_path, log_every):
     config = replace(CONFIG, checkpoint_every=2, log_every=log_every)
     found = 5 if log_every == 1 else 6
-    sentence = f"The loss is nan at step {found}, .* The checkpoint of step 4 is kept; try a lower"
+    sentence = f"The loss is nan at step {found}, .* The checkpoint of step 4 is kept; start again"
     with pytest.raises(FloatingPointError, match=sentence):
         list(train(make(), damaged_from(4, math.nan), config, folder=tmp_path))
     assert load_tensors(tmp_path / STATE)[1]["step"] == 4

@@ -10,7 +10,7 @@ from small import CONFIG, FLOWERS, make, rows, run
 
 from ddpm_course import image_batches, linear_schedule, load_pretrained, train
 from ddpm_course.pretrained.files import load_tensors
-from ddpm_course.training.curves import drop_rows_after
+from ddpm_course.training.curves import drop_rows_after, read_column
 from ddpm_course.training.run_folder import LOCK, METRICS, MODEL, STATE
 
 
@@ -42,8 +42,9 @@ def begin(folder, batch, config, denoiser, how):
         with pytest.raises(KeyboardInterrupt):
             list(train(denoiser, press_ctrl_c, config, folder=folder))
     elif how == "out of memory":
+        often = replace(config, checkpoint_every=3)  # a half step is never saved
         with pytest.raises(MemoryError, match="--accumulate"):
-            list(train(denoiser, fails_at(3, run_out_of_memory), config, folder=folder))
+            list(train(denoiser, fails_at(4, run_out_of_memory), often, folder=folder))
     elif how == "crashed":  # after a checkpoint at 3 and metrics up to 5
         often = replace(config, checkpoint_every=3)
         with pytest.raises(RuntimeError, match="power cut"):
@@ -204,3 +205,14 @@ def test_the_folder_is_written_before_the_first_step(tmp_path):
 
     with pytest.raises(RuntimeError, match="reached the first step"):
         list(train(make(), batch, CONFIG, folder=tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    "text", ["step,loss\n1,0.5\n", "step,x0_error\n1,low\n", "step,x0_error\n1\n"]
+)
+def test_a_curve_without_its_numbers_is_named(tmp_path, text):
+    path = tmp_path / "held_out.csv"
+    assert read_column(path, "x0_error") == []
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"held_out.csv has no numbers under x0_error"):
+        read_column(path, "x0_error")
