@@ -29,27 +29,39 @@ def _steps(*, noise: bool) -> list[tuple]:
 
 
 @exercises.add(
-    "`dc.q_posterior(x0_hat, x_t, t, s, schedule)` returns the mean, a tensor, and the variance, a "
-    "float. A sample of N(m, v) is m + √v · noise.",
+    "Begin with α = ᾱ_t/ᾱ_s, as a float, with `.item()`. The two factors of the mean and the "
+    "variance follow from it. A sample of N(m, v) is m + √v · noise.",
     lambda: _steps(noise=True),
     """
-    math.sqrt(variance) -> math.sqrt(1 - schedule.alphas_cumprod[t] / schedule.alphas_cumprod[s])
-        You use the larger variance 1−ᾱ_t/ᾱ_s, which adds noise even at s = 0. The posterior's own,
-        from `q_posterior`, is smaller, and 0 there.
-    return dc.q_sample(x0_hat, s, noise, schedule)
+    alpha = abar_t / abar_s -> alpha = 1 - schedule.betas[t].item()
+        You took 1−β_t for α, which is right for s = t − 1 alone. A step from t to s keeps the share
+        ᾱ_t/ᾱ_s of the variance.
+    alpha = abar_t / abar_s -> alpha = abar_t
+        You took ᾱ_t for α. That is the way from 0 to t, and α is the part of it from s to t.
+    variance = (1 - abar_s) / (1 - abar_t) * (1 - alpha) -> variance = 1 - alpha
+        You use the larger variance 1−α, which adds noise even at s = 0. The posterior's own is
+        smaller, and 0 there.
+    return math.sqrt(abar_s) * x0_hat + math.sqrt(1 - abar_s) * noise
         You noise x0_hat to s and forget x_t. That jumps to another image instead of going on from
-        this one. `q_posterior` knows both.
-    x_t, t, s, schedule) -> x_t, t, t - 1, schedule)
+        this one.
+    abar_s = schedule.alphas_cumprod[s] -> abar_s = schedule.alphas_cumprod[t - 1]
         You went to t − 1 instead of s. A step may be longer than 1.
     math.sqrt(variance) -> math.sqrt(max(variance, 1e-4))
     math.sqrt(variance) -> math.sqrt(variance if s > 0 else 1e-4)
         At s = 0 you still add noise, and it would stay in the image. The variance is 0 there.
+    from_x0 * x0_hat + from_x_t * x_t -> from_x_t * x0_hat + from_x0 * x_t
+        The two factors of the mean have swapped places. √ᾱ_s belongs to x0_hat.
     """,
 )
 def ddpm_step(x_t, x0_hat, t, s, noise, schedule):
     """One ancestral step, from t to s < t: a sample of q(x_s | x_t, x0_hat)."""
-    mean, variance = dc.q_posterior(x0_hat, x_t, t, s, schedule)
-    return mean + math.sqrt(variance) * noise
+    abar_t = schedule.alphas_cumprod[t].item()
+    abar_s = schedule.alphas_cumprod[s].item()
+    alpha = abar_t / abar_s
+    from_x0 = math.sqrt(abar_s) * (1 - alpha) / (1 - abar_t)
+    from_x_t = math.sqrt(alpha) * (1 - abar_s) / (1 - abar_t)
+    variance = (1 - abar_s) / (1 - abar_t) * (1 - alpha)
+    return from_x0 * x0_hat + from_x_t * x_t + math.sqrt(variance) * noise
 
 
 @exercises.add(
@@ -74,36 +86,70 @@ def ddim_step(x_t, x0_hat, t, s, schedule):
     return math.sqrt(abar_s) * x0_hat + math.sqrt(1 - abar_s) * eps
 
 
+def _points() -> list[tuple]:
+    x_t, x0 = (image.double().view(-1, 2) for image in _images(2))
+    probes = [(x_t, x0, t, dc.linear_schedule(1000)) for t in (300, 100, 700)]
+    return [*probes, (x_t[:1].float(), x0[:1].float(), 20, dc.cosine_schedule(50))]
+
+
 @exercises.add(
-    "After k steps the share k/steps of the way from T to 0 is done, and k runs from 0 to steps, "
-    "both included.",
-    lambda: [(1000, 10), (1000, 7), (350, 50), (350, 99), (1000, 1), (350, 350)],
+    "Given x_0, x_t is Gaussian with mean √ᾱ_t x_0 and variance 1−ᾱ_t. Take the gradient of its "
+    "log density in x_t, then put x0_hat for x_0.",
+    _points,
     """
-    return [T * (1 - k / steps) for k in range(steps + 1)]
-        A time is an index into a table, so it must be an int.
-    return [round(T * k / steps) for k in range(steps + 1)]
-        Your grid rises. Sampling goes back in time, from T to 0.
-    return [k * (T // steps) for k in reversed(range(steps))]
-    return [round(T * k / steps) for k in reversed(range(steps))]
-        The grid doesn't begin at T. The model never sees T, so it takes pure noise for something
-        cleaner.
-    range(steps + 1) -> range(steps)
-        The grid stops before 0, where noise is left. End in 0.
-    return [round(t) for t in torch.linspace(T, 0, steps).tolist()]
-    return [round(t) for t in torch.linspace(T, 1, steps).tolist()]
-        There are `steps` times, but n steps have n + 1 ends.
-    return [T - k * round(T / steps) for k in range(steps)] + [0]
-    return [T - k * (T // steps) for k in range(steps)] + [0]
-    return [T - k * (T // steps) for k in range(steps + 1)]
-        Round each time by itself, not the stride between them.
-    round( -> int(
-    round( -> math.ceil(
-        Round each time to the nearest whole number, neither down nor up.
+    return (x_t - math.sqrt(abar) * x0_hat) / math.sqrt(1 - abar)
+        This is eps. Change its sign and divide by √(1−ᾱ_t).
+    / (1 - abar) -> / math.sqrt(1 - abar)
+        This is −eps. Divide it by √(1−ᾱ_t) once more.
+    return x0_hat - x_t
+        This is x0_hat − x_t, the way to the clean image, which is not yet a score.
     """,
+    tolerance=1e-4,
 )
-def time_grid(T, steps):
-    """The steps + 1 times from T down to 0, evenly spaced."""
-    return [round(T * (1 - k / steps)) for k in range(steps + 1)]
+def score(x_t, x0_hat, t, schedule):
+    """∇ log q(x_t), if x0_hat is E[x_0 | x_t]."""
+    abar = schedule.alphas_cumprod[t].item()
+    return (math.sqrt(abar) * x0_hat - x_t) / (1 - abar)
+
+
+def _pairs() -> list[tuple]:
+    """x0_hat, x0_before, t_before, t, s and a schedule."""
+    now, before = _images(2)
+    times = [(1000, 700, 500), (900, 850, 400), (300, 290, 289), (120, 60, 1), (60, 20, 0)]
+    short = (now[:1].double(), before[:1].double(), 40, 25, 3, dc.cosine_schedule(50))
+    return [*((now, before, *t, dc.linear_schedule(1000)) for t in times), short]
+
+
+@exercises.add(
+    "λ is `schedule.log_snr / 2`. The line rises by (x0_hat − x0_before) in a stride of h_before. "
+    "From t on, follow it for half of the next stride h. First of all return x0_hat if s is 0.",
+    _pairs,
+    """
+    h / (2 * h_before) -> h / h_before
+        You follow the line to the end of the stride. Its value in the middle stands for all of it.
+    h / (2 * h_before) -> (t - s) / (2 * (t_before - t))
+        You measure the strides in t. The line is straight in λ, so measure them in λ.
+    h / (2 * h_before) -> h_before / (2 * h)
+        The fraction is upside down. A longer step ahead follows the line further.
+    h / (2 * h_before) -> 1 / 2
+        You take both strides to be equally long. Divide h by h_before.
+    return x0_hat + h / (2 * h_before) * (x0_before - x0_hat)
+        You go back along the line, towards the older guess. Go on in the direction it has.
+    return x0_before + h / (2 * h_before) * (x0_hat - x0_before)
+        You start from the older guess. Start from x0_hat, the value at t.
+    if s == 0 -> if s == -1
+        At s = 0 there is no noise, so λ is infinite and so is the stride. Return x0_hat there.
+    """,
+    tolerance=1e-4,
+)
+def look_ahead(x0_hat, x0_before, t_before, t, s, schedule):
+    """The guess in mid-stride from t to s, on a line through those at t_before and t."""
+    if s == 0:
+        return x0_hat
+    lam = schedule.log_snr / 2
+    h = (lam[s] - lam[t]).item()
+    h_before = (lam[t] - lam[t_before]).item()
+    return x0_hat + h / (2 * h_before) * (x0_hat - x0_before)
 
 
 def _noises() -> list[tuple]:
@@ -176,29 +222,3 @@ def keep_known(x_s, x0_known, mask, s, noise, schedule):
     """x_s, with the known image noised to s in its place where mask is 1."""
     known = dc.q_sample(x0_known, s, noise, schedule)
     return torch.where(mask.bool(), known, x_s)
-
-
-def _points() -> list[tuple]:
-    x_t, x0 = (image.double().view(-1, 2) for image in _images(2))
-    probes = [(x_t, x0, t, dc.linear_schedule(1000)) for t in (300, 100, 700)]
-    return [*probes, (x_t[:1].float(), x0[:1].float(), 20, dc.cosine_schedule(50))]
-
-
-@exercises.add(
-    "Given x_0, x_t is Gaussian with mean √ᾱ_t x_0 and variance 1−ᾱ_t. Take the gradient of its "
-    "log density in x_t, then put x0_hat for x_0.",
-    _points,
-    """
-    return (x_t - math.sqrt(abar) * x0_hat) / math.sqrt(1 - abar)
-        This is eps. Change its sign and divide by √(1−ᾱ_t).
-    / (1 - abar) -> / math.sqrt(1 - abar)
-        This is −eps. Divide it by √(1−ᾱ_t) once more.
-    return x0_hat - x_t
-        This is x0_hat − x_t, the way to the clean image, which is not yet a score.
-    """,
-    tolerance=1e-4,
-)
-def score(x_t, x0_hat, t, schedule):
-    """∇ log q(x_t), if x0_hat is E[x_0 | x_t]."""
-    abar = schedule.alphas_cumprod[t].item()
-    return (math.sqrt(abar) * x0_hat - x_t) / (1 - abar)

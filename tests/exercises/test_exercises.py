@@ -100,7 +100,6 @@ SAME_AS_THE_PACKAGE = {
     "to_unit": (dc.to_unit, (torch.arange(256, dtype=torch.uint8),)),
     "to_uint8": (dc.to_uint8, (2 * X,)),
     "q_sample": (dc.q_sample, (X, T4, Y, SCHEDULE)),
-    "time_grid": (lambda T, n: dc.timesteps(dc.linear_schedule(T), n), (350, 70)),
     "q_posterior": (
         lambda x0, x_t, t, schedule: dc.q_posterior(x0, x_t, t, t - 1, schedule),
         (X, Y, 500, SCHEDULE),

@@ -13,6 +13,8 @@ HARMLESS = {
     ("keep_known", "You clip `mask`"),
     ("kernel_distance", "`a` and `b` have swapped places"),
     ("kl_gaussians", "`mean_1` and `mean_2` have swapped places"),
+    ("look_ahead", "You don't divide by `2`"),
+    ("look_ahead", "You multiply by `2`"),
     ("nearer_share", "You clip the result"),
     ("psnr", "`a` and `b` have swapped places"),
     ("sinusoidal_embedding", "You clip the result"),
@@ -21,7 +23,8 @@ HARMLESS = {
     ("to_unit", "You clip the result"),
     ("two_point_denoiser", "You clip the result"),
 }
-"""Mistakes of `common_slips` that change nothing: a sum has no order, a cosine is at most 1."""
+"""Mistakes of `common_slips` that change nothing: a sum has no order, a cosine is at most 1,
+a ratio of strides is the same in λ and in 2λ."""
 
 WRONG = {
     "to_unit": """
@@ -216,16 +219,23 @@ WRONG = {
         < probability -> < 0.1 => of the labels are dropped, not 0.4
         """,
     "ddpm_step": """
-        t, s, schedule) -> t, s, dc.linear_schedule(1000)) \
+        abar_t = schedule -> abar_t = dc.linear_schedule(1000); \
+        abar_s = schedule -> abar_s = dc.linear_schedule(1000) \
         => it's right in other cases, but not for t = 30, s = 10
+        * noise -> * torch.randn_like(x_t) => Use the `noise` you're given
+        * (1 - alpha) / (1 - abar_t) -> * (1 - alpha) => You don't divide by `1 - ᾱ_t`.
+        return from_x0 * x0_hat + from_x_t * x_t => `+ √(variance) * noise` is missing.
+        """,
+    "look_ahead": """
+        (lam[s] - lam[t]) -> (lam[s] - lam[t_before]) \
+        => it's right in other cases, but not for t_before = 1000, t = 700, s = 500
+        schedule.log_snr -> dc.linear_schedule(1000).log_snr \
+        => it's right in other cases, but not for t_before = 40, t = 25, s = 3
+        return x0_hat => You return `x0_hat` as it came
+        if s == 0 -> if s <= 1 => it's right in other cases, but not for
         """,
     "ddim_step": """
         eps = ( -> eps = torch.randn_like(x_t) + 0 * ( => Everything you need is in the arguments
-        """,
-    "time_grid": """
-        return [round(t) for t in torch.linspace(T, 1, steps).tolist()] + [0] \
-        => in place 2 of the results, it returns 889 where 900 is right
-        return torch.linspace(T, 0, steps + 1) => it returned a torch tensor, and a list is expected
         """,
     "keep_known": """
         mask.bool(), known -> mask[:1].bool(), known => it's right in other cases
@@ -424,9 +434,12 @@ RIGHT = {
     "rows_per_class": """
         drawn.append(rows[order[:number]]) -> drawn.insert(0, rows[order[:number]])
         """,
-    "time_grid": """
-        return [int(T * (steps - k) / steps + 0.5) for k in range(steps + 1)]
-        return list(torch.linspace(T, 0, steps + 1, dtype=torch.float64).round().int().numpy())
+    "ddpm_step": """
+        return dc.q_posterior(x0_hat, x_t, t, s, schedule)[0] + math.sqrt(variance) * noise
+        """,
+    "look_ahead": """
+        lam = schedule.log_snr / 2 -> lam = schedule.snr.log()
+        return (1 + h / (2 * h_before)) * x0_hat - h / (2 * h_before) * x0_before
         """,
     "keep_known": """
         return mask.float() * known + (1 - mask.float()) * x_s
