@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import arg
 
 import ddpm_course as dc
-from ddpm_course.cli.options import Flag, command_line, progress_bar, refuse_unwritable
+from ddpm_course.cli.options import Flag, command_line, progress_bar
 from ddpm_course.training.settings import (
     FROM_WEIGHTS,
     MAY_CHANGE_ON_RESUME,
@@ -88,7 +88,6 @@ class Train:
         if self.out.exists() and not self.out.is_dir():
             raise ValueError(f"--out {self.out} is a file: name a folder for the run.")
         str(self.out).encode()  # raises for a name that is not UTF-8, as TensorBoard would
-        refuse_unwritable(self.out / "file")
         if not self.resume:
             refuse_to_overwrite(self.out)
         refuse_runs_among_images(self.out, self.settings.data)

@@ -133,10 +133,11 @@ def load_diffusers(folder: Path) -> Denoiser:
         raise ValueError(f"{folder / INDEX} names no UNet2DModel: only those can be opened here.")
     nested = (folder / "unet").is_dir()
     unet, scheduler = (folder / "unet", folder / "scheduler") if nested else (folder, folder)
+    tensors = _weights(unet)
     try:
-        net = network_with(_network(unet / "config.json"), _weights(unet))
+        net = network_with(_network(unet / "config.json"), tensors)
         return _denoiser(net, scheduler / "scheduler_config.json").eval()
-    except (OSError, ModuleNotFoundError):
+    except (OSError, ModuleNotFoundError, _DiffersError):
         raise
     except Exception as error:  # whatever our classes make of a damaged config
         raise ValueError(f"{folder} cannot be opened here: {one_line(error)}") from error
@@ -187,7 +188,7 @@ def _weights(unet: Path) -> dict[str, Tensor]:
     if found and WEIGHTS not in found:
         source = "FOLDER, variant='fp16'" if ".fp16." in found[0] else "FOLDER"
         raise ValueError(
-            f"{found[0]} is there, but only {WEIGHTS} is read. Convert it with "
+            f"{unet / found[0]} is there, but only {WEIGHTS} is read. Convert it with "
             f"DDPMPipeline.from_pretrained({source}).save_pretrained(NEW_FOLDER)."
         )
     tensors, _ = load_tensors(unet / WEIGHTS)
@@ -214,10 +215,14 @@ def _denoiser(net: UNet, path: Path) -> Denoiser:
     return Denoiser(net, schedule, predictions[config["prediction_type"]], config["clip_sample"])
 
 
-def _differs(path: Path, name: str, value: Any, ours: Sequence) -> ValueError:
+class _DiffersError(ValueError):
+    """A setting that this network or schedule does not have."""
+
+
+def _differs(path: Path, name: str, value: Any, ours: Sequence) -> _DiffersError:
     few = len(ours) < 5
     possible = " or ".join(map(repr, ours)) if few else f"from {ours[0]} to {ours[-1]}"
-    return ValueError(f"{path} has {name} = {value!r:.80}; here it can only be {possible}.")
+    return _DiffersError(f"{path} has {name} = {value!r:.80}; here it can only be {possible}.")
 
 
 def _card(name: str, denoiser: Denoiser) -> str:

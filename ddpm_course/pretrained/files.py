@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict:
 
 def one_line(error: Exception) -> str:
     """The error's text, or its kind where it has none."""
-    return textwrap.shorten(str(error), 300, placeholder=" …") or type(error).__name__
+    return textwrap.shorten(str(error), 180, placeholder=" …") or type(error).__name__
 
 
 def refuse_to_fill(path: Path) -> None:

@@ -63,7 +63,7 @@ def load_pretrained(name_or_folder: Path | str = COURSE) -> Denoiser:
     if (folder / INDEX).is_file():
         return load_diffusers(folder)
     if not (folder / CONFIG).is_file() or not (folder / MODEL).is_file():
-        known = ", ".join(shipped())
+        known = ", ".join(shipped()) or "none yet"
         raise FileNotFoundError(
             f"{name_or_folder} is neither a folder with {CONFIG} and {MODEL} nor a checkpoint "
             f"shipped with the package ({known})."
