@@ -2,7 +2,7 @@
 
 One process spins beside the work on a machine of few cores, as a browser or a video call does.
 PyTorch's own threading is compared with what `import ddpm_course` sets (`OMP_WAIT_POLICY`).
-Each figure is the median of several runs in processes of their own, which take turns.
+Each figure is the median of `--rounds` runs in processes of their own, which take turns.
 """
 
 import os
@@ -34,7 +34,7 @@ def work():
 """,
     "upscale 4 images": """
 model = dc.load_pretrained("flowers-upscaler")
-images = dc.to_unit(dc.load_data("starter", "data", 32).images[:4])
+images = dc.load_data("starter", "data", 32).images[:4]
 def work():
     dc.upscale(model, images, steps=4)
 """,
