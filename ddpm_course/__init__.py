@@ -11,8 +11,8 @@ import os
 
 import lazy_loader
 
-# PyTorch's threads wait by spinning, so one busy program beside them makes all of them ten times
-# slower (`benchmarks/busy.py`). This makes them sleep, provided that torch is not loaded yet.
+# PyTorch's threads wait by spinning, so one busy program beside them slows all of them down
+# (`benchmarks/busy.py`). This makes them sleep, provided that torch is not loaded yet.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
