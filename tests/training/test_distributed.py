@@ -1,6 +1,8 @@
 """Two processes with gloo on a CPU, compared with one."""
 
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from forked import finish, start
+from helpers import ROOT
 from small import CONFIG, rows, run
 
 from ddpm_course.training.distributed import join_processes
@@ -77,6 +80,19 @@ def test_they_write_one_set_of_files(runs):
     assert len(list((runs / "2").rglob("*tfevents*"))) == len(
         list((runs / "1").rglob("*tfevents*"))
     )
+
+
+def test_torchrun_gives_the_losses_of_one(tmp_path):
+    """Started as a user would, with the preset as it is."""
+    alone = [sys.executable]
+    torchrun = [*alone, *["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]]
+    for name, launcher in (("1", alone), ("2", torchrun)):
+        call = [*launcher, "-m", "ddpm_course", *SETTINGS, "--steps", "3", "--out", tmp_path / name]
+        done = subprocess.run([*map(str, call)], capture_output=True, text=True, cwd=ROOT)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("Sample with") == 1
+    assert len(set(losses(tmp_path / "1"))) == 3
+    assert losses(tmp_path / "2") == pytest.approx(losses(tmp_path / "1"), abs=1e-5)
 
 
 def test_another_number_of_processes_can_resume(runs):

@@ -2,12 +2,10 @@
 
 import shutil
 from dataclasses import replace
-from functools import partialmethod
 
 import pytest
 import torch
 from helpers import randomise
-from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ddpm_course import Denoiser, UNet, cosine_schedule
@@ -89,15 +87,9 @@ def test_channels_last_equals_the_plain_path(flowers):
     assert losses(flowers, config) == pytest.approx(losses(flowers, PLAIN), rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "backend",
-    ["aot_eager", pytest.param("inductor", marks=[pytest.mark.release, needs_compiler])],
-)
-def test_a_compiled_network_equals_the_plain_path(flowers, monkeypatch, backend):
-    """With few layers. aot_eager traces forward and backward pass as inductor does, but leaves out
-    the minute that a C++ compiler takes.
-    """
-    monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
+@needs_compiler
+def test_a_compiled_network_equals_the_plain_path(flowers):
+    """With few layers, since compiling takes longer than everything else here."""
     config = replace(PLAIN, batch_size=4, compile=True)
     plain, fast = make((8,)), make((8,))
     names = list(plain.state_dict())
